@@ -1,1 +1,23 @@
-//! onebp-model
+//! The two towers of OneBP ("One Backpropagation in Two Tower Recommendation Models", arXiv 2403.18227).
+//!
+//! Figure 1 of the paper has four boxes, and so has this crate: user-item encoding ([`encoder`]), negative sampling
+//! ([`sampler`]), loss computing ([`loss`]), updating ([`update`]). A [`Method`] is one choice from each; an
+//! [`engine::Engine`] carries out its steps.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod batch;
+pub mod device;
+pub mod encoder;
+pub mod engine;
+mod error;
+pub mod loss;
+mod method;
+mod optimizer;
+pub mod sampler;
+mod two_tower;
+pub mod update;
+
+pub use batch::{Batch, Epoch};
+pub use error::Error;
+pub use method::{Hyperparameters, Method};
+pub use two_tower::{Table, Tables, TwoTower};

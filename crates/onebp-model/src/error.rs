@@ -1,0 +1,31 @@
+//! What can go wrong between a batch and the tables one step later.
+
+/// An error of the model, its engines or its devices.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The asked device cannot be used on this machine.
+    #[error("device {device} is not available: {reason}")]
+    DeviceUnavailable {
+        /// The name that was asked for.
+        device: String,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// A hyper-parameter lies outside its range.
+    #[error("{name} = {value} is out of range: it must be {expected}")]
+    Parameter {
+        /// The hyper-parameter, as named in configuration files.
+        name: &'static str,
+        /// The offending value.
+        value: String,
+        /// The range in words.
+        expected: &'static str,
+    },
+    /// A stored state does not fit this model.
+    #[error("the stored state does not fit: {0}")]
+    State(String),
+    /// The device failed while computing or reading back.
+    #[error("the device failed: {0}")]
+    Execution(String),
+}

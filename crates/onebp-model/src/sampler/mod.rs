@@ -1,0 +1,5 @@
+//! Negative sampling: which items a row's positive is set against.
+
+mod uniform;
+
+pub use uniform::Uniform;

@@ -1,0 +1,68 @@
+//! What every engine must do on every device: the update rules of the paper, their golden values, storing and restoring,
+//! and agreement between devices. One process, so that kernels for `wgpu` are compiled once.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+mod agreement;
+mod golden;
+mod updates;
+
+use onebp_model::{
+    Batch, Hyperparameters, Method, Table, Tables,
+    device::{self, DeviceName},
+    engine::{Autodiff, Engine},
+    update::Duplicates,
+};
+
+/// Every device of this machine. `wgpu` may be missing, unless ONEBP_REQUIRE_WGPU is set.
+fn devices() -> Vec<device::Found> {
+    let mut found: Vec<_> = [DeviceName::NdArray, DeviceName::Flex].map(|name| device::find(name).unwrap()).into();
+    match device::find(DeviceName::Wgpu) {
+        Ok(wgpu) => found.push(wgpu),
+        Err(error) if std::env::var_os("ONEBP_REQUIRE_WGPU").is_some() => panic!("{error}"),
+        Err(error) => println!("skipping wgpu: {error}"),
+    }
+    found
+}
+
+fn hyper() -> Hyperparameters {
+    Hyperparameters {
+        dim: 4,
+        batch_size: 6,
+        learning_rate: 0.01,
+        weight_decay: 0.0,
+        beta: 0.9,
+        negatives: 2,
+        temperature: 1.0,
+        duplicates: Duplicates::Sequential,
+        keep_last: false,
+    }
+}
+
+fn engine(method: Method, hyper: &Hyperparameters, tables: &Tables, found: &device::Found) -> impl Engine + use<> {
+    Autodiff::new(method, hyper, tables, &found.device)
+}
+
+/// Tables after one step, and its loss.
+fn step(
+    method: Method,
+    hyper: &Hyperparameters,
+    tables: &Tables,
+    batch: &Batch,
+    found: &device::Found,
+) -> (Tables, f64) {
+    let mut engine = engine(method, hyper, tables, found);
+    engine.step(batch).unwrap();
+    (engine.tables().unwrap(), engine.take_loss().unwrap())
+}
+
+fn table(rows: usize, dim: usize, f: impl Fn(usize, usize) -> f64) -> Table {
+    let values = (0..rows * dim).map(|k| f(k / dim, k % dim) as f32).collect();
+    Table { values, rows, dim }
+}
+
+fn assert_close(found: &[f32], expected: &[f64], tolerance: f64, what: &str) {
+    assert_eq!(found.len(), expected.len());
+    for (found, expected) in found.iter().zip(expected) {
+        assert!((f64::from(*found) - expected).abs() <= tolerance, "{what}: {found} is not {expected}");
+    }
+}
