@@ -1,6 +1,6 @@
 //! What can be wrong with data. Every variant carries what a person needs to mend it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// An error in files, ids or preparation options.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +44,16 @@ pub enum Error {
         /// What to do about it.
         remedy: String,
     },
+    /// A name of an option's value that is not one of those there are.
+    #[error("there is no {kind} `{name}`; there are {known}")]
+    UnknownName {
+        /// What is named.
+        kind: &'static str,
+        /// The name given.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
     /// A dense id lies outside the table it indexes.
     #[error("pair (user {user}, item {item}) lies outside {users} users x {items} items")]
     IdOutOfRange {
@@ -56,4 +66,43 @@ pub enum Error {
         /// Number of items.
         items: usize,
     },
+}
+
+impl Error {
+    /// [`Error::Io`] at `path`, for `map_err`.
+    pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
+        move |source| Self::Io { path: path.to_path_buf(), source }
+    }
+
+    /// [`Error::Line`].
+    pub(crate) fn line(path: &Path, line: u64, problem: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::Line { path: path.to_path_buf(), line, problem: problem.into(), remedy: remedy.into() }
+    }
+
+    /// [`Error::File`].
+    pub(crate) fn file(path: &Path, problem: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::File { path: path.to_path_buf(), problem: problem.into(), remedy: remedy.into() }
+    }
+
+    /// [`Error::Preparation`].
+    pub(crate) fn preparation(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::Preparation { problem: problem.into(), remedy: remedy.into() }
+    }
+}
+
+/// `text` between backticks for a message: control characters escaped, cut after 60 characters.
+pub(crate) fn quote(text: &str) -> String {
+    const LONGEST: usize = 60;
+    let mut shown = String::from('`');
+    for character in text.chars().take(LONGEST) {
+        match character.is_control() {
+            true => shown.extend(character.escape_default()),
+            false => shown.push(character),
+        }
+    }
+    if text.chars().nth(LONGEST).is_some() {
+        shown.push_str("...");
+    }
+    shown.push('`');
+    shown
 }

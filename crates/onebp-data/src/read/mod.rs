@@ -1,16 +1,28 @@
-//! Reads interaction files.
+//! Reads interaction files: what a file holds is guessed from its content, said aloud, and can be overruled.
+
+pub(crate) mod columns;
+pub(crate) mod delimited;
+mod lightgcn;
+mod movielens;
+mod parquet;
+mod recbole;
+pub(crate) mod records;
+pub(crate) mod rows;
+mod table;
+pub(crate) mod text;
 
 use crate::{Error, Interactions};
+use rows::Rows;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 /// A file format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
     /// MovieLens: `u.data`, `ratings.dat`, `ratings.csv`.
     MovieLens,
-    /// `user item item ...`.
+    /// NGCF and LightGCN: one line per user, `user item item ...`.
     LightGcn,
     /// RecBole's atomic `.inter` file.
     RecBole,
@@ -20,16 +32,38 @@ pub enum Format {
     Parquet,
 }
 
-impl std::str::FromStr for Format {
-    type Err = Error;
-    fn from_str(_: &str) -> Result<Self, Error> {
-        todo!()
+impl Format {
+    /// All formats.
+    pub const ALL: [Format; 5] =
+        [Format::MovieLens, Format::LightGcn, Format::RecBole, Format::Delimited, Format::Parquet];
+
+    /// The name in options and messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MovieLens => "movielens",
+            Self::LightGcn => "lightgcn",
+            Self::RecBole => "recbole",
+            Self::Delimited => "delimited",
+            Self::Parquet => "parquet",
+        }
     }
 }
 
 impl std::fmt::Display for Format {
-    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        todo!()
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.pad(self.name())
+    }
+}
+
+impl std::str::FromStr for Format {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        Self::ALL.into_iter().find(|format| format.name() == name).ok_or_else(|| Error::UnknownName {
+            kind: "format",
+            name: name.to_owned(),
+            known: Self::ALL.map(Self::name).join(", "),
+        })
     }
 }
 
@@ -37,19 +71,19 @@ impl std::fmt::Display for Format {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReadOptions {
-    /// Format; guessed from the content where absent.
+    /// Format. Default: guessed from the content.
     pub format: Option<Format>,
-    /// Name or number (from 1) of the column of users.
+    /// Name or number (from 1) of the column of users. Default: a known name, else column 1.
     pub user_column: Option<String>,
-    /// Name or number (from 1) of the column of items.
+    /// Name or number (from 1) of the column of items. Default: a known name, else column 2.
     pub item_column: Option<String>,
-    /// Name or number (from 1) of the column of ratings; the empty name reads none.
+    /// Name or number (from 1) of the column of ratings. Default: a known name, else column 3. An empty name reads none.
     pub rating_column: Option<String>,
-    /// Name or number (from 1) of the column of times; the empty name reads none.
+    /// Name or number (from 1) of the column of times. Default: a known name, else column 4. An empty name reads none.
     pub time_column: Option<String>,
-    /// What separates fields; guessed where absent.
+    /// What separates fields. Default: guessed.
     pub separator: Option<char>,
-    /// Whether the first line names the columns; guessed where absent.
+    /// Whether the first line names the columns. Default: guessed.
     pub header: Option<bool>,
 }
 
@@ -66,10 +100,122 @@ pub struct Source {
     pub detail: String,
 }
 
+impl std::fmt::Display for Source {
+    /// Such as `train.csv as delimited (comma, header: user,item,rating)`.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{} as {} ({})", self.path.display(), self.format, self.detail)
+    }
+}
+
 /// Reads one file.
 ///
 /// # Errors
-/// [`Error::Line`] names the first offending line, [`Error::File`] what is wrong with the file as a whole.
-pub fn read(_path: &Path, _options: &ReadOptions) -> Result<(Interactions, Source), Error> {
-    todo!()
+/// [`Error::Line`] names the first offending line, [`Error::File`] says what is wrong with the file as a whole,
+/// [`Error::Io`] that it cannot be read.
+pub fn read(path: &Path, options: &ReadOptions) -> Result<(Interactions, Source), Error> {
+    let (rows, source) = read_rows(path, options)?;
+    Ok((rows.into_interactions()?, source))
+}
+
+/// Reads one file without giving ids.
+pub(crate) fn read_rows(path: &Path, options: &ReadOptions) -> Result<(Rows, Source), Error> {
+    // The ending counts only where the content says no, to call a broken Parquet file by its name.
+    let ending = path.extension().is_some_and(|ending| ending == "parquet" || ending == "pq");
+    let is_parquet = match options.format {
+        Some(format) => format == Format::Parquet,
+        None => ending || parquet::recognise(path)?,
+    };
+    let (format, (rows, detail)) = if is_parquet {
+        (Format::Parquet, parquet::read(path, options)?)
+    } else {
+        let text = text::read_text(path)?;
+        let format = options.format.unwrap_or_else(|| guess(&text, options));
+        let read = match format {
+            Format::MovieLens => movielens::read(path, &text, options)?,
+            Format::LightGcn => lightgcn::read(path, &text)?,
+            Format::RecBole => recbole::read(path, &text, options)?,
+            Format::Delimited | Format::Parquet => delimited::read(path, &text, options)?,
+        };
+        (format, read)
+    };
+    let source = Source { path: path.to_path_buf(), format, guessed: options.format.is_none(), detail };
+    Ok((rows, source))
+}
+
+/// The format of a text file by its first lines, the most telling marks first. A given separator rules out the formats
+/// that have their own.
+fn guess(text: &str, options: &ReadOptions) -> Format {
+    let separator = options.separator.unwrap_or('\t').to_string();
+    if recbole::typed_header(text, &separator).is_some() {
+        Format::RecBole
+    } else if options.separator.is_some() {
+        Format::Delimited
+    } else if movielens::recognise(text) {
+        Format::MovieLens
+    } else if lightgcn::recognise(text) {
+        Format::LightGcn
+    } else {
+        Format::Delimited
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_text(name: &str, text: &str, options: &ReadOptions) -> Result<(Interactions, Source), String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        read(&path, options).map_err(|error| error.to_string().replace(&*path.to_string_lossy(), name))
+    }
+
+    #[test]
+    fn formats_are_guessed_from_the_content_and_said() {
+        for (text, format, detail) in [
+            ("user_id:token\titem_id:token\n1\t2\n", Format::RecBole, "tab, header: user_id,item_id"),
+            ("1::2::3::4\n", Format::MovieLens, "`::`, no header: columns 1,2,3,4"),
+            ("1\t2\t3\t4\n1\t3\t3\t4\n", Format::MovieLens, "tab, no header: columns 1,2,3,4"),
+            ("0 1 2\n1 2\n", Format::LightGcn, "a user and their items per line, 2 lines"),
+            ("\u{feff}user,item,rating\r\n1,2,3\r\n", Format::Delimited, "comma, header: user,item,rating"),
+            ("1 7 5\n1 8 4\n", Format::Delimited, "space, no header: columns 1,2,3"),
+        ] {
+            let (_, source) = read_text("any.name", text, &ReadOptions::default()).unwrap();
+            assert_eq!((source.format, source.guessed, source.detail.as_str()), (format, true, detail), "{text}");
+        }
+        let (_, source) = read_text("a.csv", "user,item\n1,2\n", &ReadOptions::default()).unwrap();
+        assert!(source.to_string().ends_with("a.csv as delimited (comma, header: user,item)"));
+    }
+
+    #[test]
+    fn a_given_format_is_not_guessed() {
+        let table = ReadOptions { format: Some(Format::Delimited), ..Default::default() };
+        let (interactions, source) = read_text("t", "0 1 2\n1 2 3\n", &table).unwrap();
+        assert_eq!((interactions.len(), source.guessed), (2, false));
+        let parquet = ReadOptions { format: Some(Format::Parquet), ..Default::default() };
+        let message = "t: is not Parquet: it does not start with PAR1; name its format, or leave `format` out to have it \
+                       guessed";
+        assert_eq!(read_text("t", "user,item\n", &parquet).unwrap_err(), message);
+        assert!(read_text("t.parquet", "user,item\n", &ReadOptions::default()).unwrap_err().contains("is not Parquet"));
+    }
+
+    #[test]
+    fn rows_in_another_order_give_the_same_ids() {
+        let (one, _) = read_text("a", "user,item\n10,b\n9,a\n", &ReadOptions::default()).unwrap();
+        let (other, _) = read_text("a", "user,item\n9,a\n10,b\n", &ReadOptions::default()).unwrap();
+        assert_eq!((one.users.all(), one.items.all()), (other.users.all(), other.items.all()));
+        assert_eq!((one.user, one.item), (vec![1, 0], vec![1, 0]));
+    }
+
+    #[test]
+    fn names_of_formats() {
+        for format in Format::ALL {
+            assert_eq!(format.to_string().parse::<Format>().unwrap(), format);
+            assert_eq!(serde_json::to_string(&format).unwrap(), format!("\"{format}\""));
+        }
+        assert_eq!(
+            "csv".parse::<Format>().unwrap_err().to_string(),
+            "there is no format `csv`; there are movielens, lightgcn, recbole, delimited, parquet"
+        );
+    }
 }
