@@ -106,11 +106,27 @@ fn stem_and_ending(name: &str) -> (String, String) {
 fn is_data(name: &str) -> bool {
     const ENDINGS: &[&str] = &["csv", "tsv", "txt", "dat", "data", "inter", "parquet", "pq"];
     const ACCOMPANY: &[&str] = &[
-        "user-map", "item-map", "movies", "users", "items", "tags", "links", "genome-tags", "genome-scores", "titles",
-        "user_list", "item_list", "entity_list", "relation_list", "kg_final",
+        "user-map",
+        "item-map",
+        "movies",
+        "users",
+        "items",
+        "tags",
+        "links",
+        "genome-tags",
+        "genome-scores",
+        "titles",
+        "user_list",
+        "item_list",
+        "entity_list",
+        "relation_list",
+        "kg_final",
     ];
     let (stem, ending) = stem_and_ending(name);
-    ENDINGS.contains(&&*ending) && !ACCOMPANY.contains(&&*stem) && !stem.starts_with("readme") && !stem.starts_with("license")
+    ENDINGS.contains(&&*ending)
+        && !ACCOMPANY.contains(&&*stem)
+        && !stem.starts_with("readme")
+        && !stem.starts_with("license")
 }
 
 fn is_known(name: &str) -> bool {
@@ -172,7 +188,10 @@ mod tests {
         for names in [&["u.data", "u.item", "u.user", "u1.base", "u1.test", "README"][..], &["u.data", "other.csv"]] {
             assert_eq!(look_at(names), Ok(Found::Single("u.data".into())));
         }
-        assert_eq!(look_at(&["ratings.csv", "movies.csv", "tags.csv", "README.txt"]), Ok(Found::Single("ratings.csv".into())));
+        assert_eq!(
+            look_at(&["ratings.csv", "movies.csv", "tags.csv", "README.txt"]),
+            Ok(Found::Single("ratings.csv".into()))
+        );
         assert_eq!(look_at(&["plays.tsv"]), Ok(Found::Single("plays.tsv".into())));
         assert_eq!(look_at(&["dataset.json", "train.tsv", "test.tsv"]), Ok(Found::Prepared));
     }
@@ -184,12 +203,20 @@ mod tests {
             "folder: holds several files of interactions: `a.csv`, `b.tsv`; name the one file, or move the others away"
         );
         assert!(look_at(&["u.data", "ratings.dat"]).unwrap_err().contains("`ratings.dat`, `u.data`"));
-        assert!(look_at(&["train.csv", "train.txt", "test.csv"]).unwrap_err().contains("2 training files: `train.csv`, "));
+        assert!(
+            look_at(&["train.csv", "train.txt", "test.csv"]).unwrap_err().contains("2 training files: `train.csv`, ")
+        );
         assert_eq!(
             look_at(&["train.csv"]).unwrap_err(),
             "folder: holds `train.csv` and no test file; add the test file, or name one file to have it split"
         );
-        assert!(look_at(&["test.csv", "valid.csv"]).unwrap_err().contains("holds `valid.csv` and `test.csv` and no training"));
-        assert!(look_at(&["README.md"]).unwrap_err().starts_with("folder: holds no file of interactions; put train.* and"));
+        assert!(
+            look_at(&["test.csv", "valid.csv"])
+                .unwrap_err()
+                .contains("holds `valid.csv` and `test.csv` and no training")
+        );
+        assert!(
+            look_at(&["README.md"]).unwrap_err().starts_with("folder: holds no file of interactions; put train.* and")
+        );
     }
 }

@@ -24,7 +24,9 @@ pub(crate) fn older_ids(ids: &IdMap, path: &Path) -> Result<IdMap, Error> {
     let mut older: HashMap<String, String> = HashMap::new();
     let mut newer: HashMap<String, String> = HashMap::new();
     let mut header = true;
-    while let Some(line) = records.next(&mut fields).map_err(|bad| Error::line(path, bad.line, bad.problem, "mend the line"))? {
+    while let Some(line) =
+        records.next(&mut fields).map_err(|bad| Error::line(path, bad.line, bad.problem, "mend the line"))?
+    {
         let [new, old] = &fields[..] else {
             let problem = format!("{} has {} fields, a map has 2", quote(&fields.join(",")), fields.len());
             return Err(Error::line(path, line, problem, "a line is the split's id and the older id"));
@@ -47,7 +49,11 @@ pub(crate) fn older_ids(ids: &IdMap, path: &Path) -> Result<IdMap, Error> {
         .iter()
         .map(|id| {
             older.remove(id).ok_or_else(|| {
-                Error::file(path, format!("has no line for id {} of the split", quote(id)), "add one, or remove the map")
+                Error::file(
+                    path,
+                    format!("has no line for id {} of the split", quote(id)),
+                    "add one, or remove the map",
+                )
             })
         })
         .collect();

@@ -193,7 +193,10 @@ mod tests {
         let files = [("train.csv", "user,item\na,x\na,y\nb,x\n"), ("test.csv", "user,item\nb,y\nc,x\nd,x\n")];
         let warnings = load_files(&files, &LoadOptions::default()).unwrap().dataset.warnings;
         assert_eq!(warnings[1], "2 users have no training item (the first is `c`); they are not trained");
-        assert_eq!(warnings[2], "1 users have every item in train (the first is `a`); nothing is left to rank for them");
+        assert_eq!(
+            warnings[2],
+            "1 users have every item in train (the first is `a`); nothing is left to rank for them"
+        );
     }
 
     #[test]
@@ -211,14 +214,18 @@ mod tests {
 
     #[test]
     fn a_split_is_filtered_by_rating_but_not_by_cores() {
-        let files = [("train.csv", "user,item,rating\na,x,5\na,y,1\nb,x,4\n"), ("test.csv", "user,item,rating\nb,z,5\n")];
+        let files =
+            [("train.csv", "user,item,rating\na,x,5\na,y,1\nb,x,4\n"), ("test.csv", "user,item,rating\nb,z,5\n")];
         let mut options = LoadOptions::default();
         options.preparation.min_rating = Some(4.0);
         let dataset = load_files(&files, &options).unwrap().dataset;
         assert_eq!((dataset.items.all(), dataset.train.len()), (&["x".to_owned(), "z".into()][..], 2));
         assert_eq!(dataset.split, "rating >= 4, predefined");
         options.preparation.min_rating = Some(6.0);
-        assert_eq!(load_files(&files, &options).unwrap_err(), "folder/train.csv: no rating is 6 or more; lower `min_rating`");
+        assert_eq!(
+            load_files(&files, &options).unwrap_err(),
+            "folder/train.csv: no rating is 6 or more; lower `min_rating`"
+        );
         options.preparation.user_core = 5;
         assert!(load_files(&files, &options).unwrap_err().starts_with("folder: brings its own split, which"));
     }
@@ -232,6 +239,11 @@ mod tests {
         assert_eq!(of_folder.dataset.fingerprint(), of_file.dataset.fingerprint());
         assert_eq!((of_file.dataset.train.len(), of_file.dataset.test.len()), (16, 4));
         assert_eq!((of_file.dataset.name.as_str(), of_file.dataset.split.as_str()), ("small", "ratio 0.2, seed 42"));
-        assert!(load(&path.join("nothing"), "small", &LoadOptions::default()).unwrap_err().to_string().contains("nothing: "));
+        assert!(
+            load(&path.join("nothing"), "small", &LoadOptions::default())
+                .unwrap_err()
+                .to_string()
+                .contains("nothing: ")
+        );
     }
 }

@@ -108,7 +108,8 @@ impl Check<'_> {
         self.oddity(rows, &cold, remedy, |row| {
             let item = quote(self.items.raw(pairs[row].1));
             let said = format!("item {item} of this {part} pair has no training pair");
-            let all = format!("{} {part} pairs have items without a training pair; these stay in the catalogue", cold.len());
+            let all =
+                format!("{} {part} pairs have items without a training pair; these stay in the catalogue", cold.len());
             (said, all)
         })?;
         let new = places(pairs, |(user, _)| train.row(user).is_empty());

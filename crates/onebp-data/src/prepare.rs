@@ -22,18 +22,18 @@ pub struct Preparation {
     pub split: SplitRule,
     /// Share of the interactions that goes to test, for the rules that take one. Default 0.2, six decimals count.
     pub test_ratio: f64,
-    /// Seed of the split. Default 42.
+    /// Seed of the split. Default 2022.
     pub seed: u64,
 }
 
 impl Default for Preparation {
     fn default() -> Self {
-        Self { min_rating: None, user_core: 1, item_core: 1, split: SplitRule::Ratio, test_ratio: 0.2, seed: 42 }
+        Self { min_rating: None, user_core: 1, item_core: 1, split: SplitRule::Ratio, test_ratio: 0.2, seed: 2022 }
     }
 }
 
 impl Preparation {
-    /// The protocol in words, such as `rating >= 4, 5-core users, ratio 0.2, seed 42`.
+    /// The protocol in words, such as `rating >= 4, 5-core users, ratio 0.2, seed 2022`.
     fn describe(&self, timed: bool) -> String {
         let mut words = Vec::new();
         words.extend(self.min_rating.map(|least| format!("rating >= {least}")));
@@ -188,18 +188,30 @@ mod tests {
 
     #[test]
     fn the_earliest_of_repeated_rows_stays() {
-        let events = distinct(&interactions(&[(0, 1, 5.0, 9), (0, 1, 1.0, 3), (0, 0, 2.0, 4), (0, 1, 2.0, 3)]), &[0, 1, 2, 3]);
+        let events =
+            distinct(&interactions(&[(0, 1, 5.0, 9), (0, 1, 1.0, 3), (0, 0, 2.0, 4), (0, 1, 2.0, 3)]), &[0, 1, 2, 3]);
         assert_eq!(events.iter().map(|event| (event.item, event.row)).collect::<Vec<_>>(), [(0, 2), (1, 1)]);
     }
 
     #[test]
     fn thresholds_and_cores_drop_ids() {
-        let rows = [(0, 5, 5.0, 0), (0, 6, 4.0, 1), (0, 6, 4.0, 1), (1, 5, 4.5, 2), (1, 6, 4.0, 3), (2, 5, 4.0, 4), (3, 6, 1.0, 5)];
+        let rows = [
+            (0, 5, 5.0, 0),
+            (0, 6, 4.0, 1),
+            (0, 6, 4.0, 1),
+            (1, 5, 4.5, 2),
+            (1, 6, 4.0, 3),
+            (2, 5, 4.0, 4),
+            (3, 6, 1.0, 5),
+        ];
         let options = Preparation { min_rating: Some(4.0), user_core: 2, item_core: 2, ..Preparation::default() };
         let dataset = prepare(&interactions(&rows), "made up", &Preparation { test_ratio: 0.5, ..options }).unwrap();
-        assert_eq!((dataset.users.all(), dataset.items.all()), (&["0".to_owned(), "1".into()][..], &["5".to_owned(), "6".into()][..]));
+        assert_eq!(
+            (dataset.users.all(), dataset.items.all()),
+            (&["0".to_owned(), "1".into()][..], &["5".to_owned(), "6".into()][..])
+        );
         assert_eq!((dataset.train.len(), dataset.test.len()), (2, 2));
-        assert_eq!(dataset.split, "rating >= 4, 2-core users, 2-core items, ratio 0.5, seed 42");
+        assert_eq!(dataset.split, "rating >= 4, 2-core users, 2-core items, ratio 0.5, seed 2022");
         assert_eq!(dataset.warnings, ["1 rows repeat a pair of user and item and were collapsed"]);
     }
 
@@ -221,8 +233,12 @@ mod tests {
             "no interaction is left after keeping users with 5 and items with 1 or more partners; lower `user_core` or \
              `item_core`"
         );
-        assert!(message(&some, options.clone()).starts_with("the split leaves no interaction for test: there are 2 of 2"));
-        assert!(message(&some, Preparation { test_ratio: 2.0, ..options.clone() }).starts_with("the test ratio is 2; "));
+        assert!(
+            message(&some, options.clone()).starts_with("the split leaves no interaction for test: there are 2 of 2")
+        );
+        assert!(
+            message(&some, Preparation { test_ratio: 2.0, ..options.clone() }).starts_with("the test ratio is 2; ")
+        );
         let plain = Interactions { rating: None, time: None, ..some };
         assert!(message(&plain, Preparation { min_rating: Some(4.0), ..options.clone() }).contains("have no ratings"));
         assert!(message(&plain, Preparation { split: SplitRule::Time, ..options }).contains("have none"));

@@ -56,7 +56,8 @@ pub fn write_prepared(
     if exists && std::fs::read_dir(folder).map_err(Error::io(folder))?.next().is_some() {
         return Err(Error::file(folder, "is not empty", "choose a new folder, or remove this one first"));
     }
-    let name = folder.file_name().ok_or_else(|| Error::file(folder, "is no name for a folder", "choose a new folder"))?;
+    let name =
+        folder.file_name().ok_or_else(|| Error::file(folder, "is no name for a folder", "choose a new folder"))?;
     let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent).map_err(Error::io(parent))?;
     let partial = parent.join(format!(".{}.{}.partial", name.to_string_lossy(), std::process::id()));
@@ -172,7 +173,8 @@ fn read_ids(path: &Path) -> Result<IdMap, Error> {
     let text = read_text(path)?;
     let mut records = Records::new(&text, "\t", true);
     let (mut fields, mut ids) = (Vec::new(), Vec::new());
-    let malformed = |bad: crate::read::records::Malformed| Error::line(path, bad.line, bad.problem, "write the folder again");
+    let malformed =
+        |bad: crate::read::records::Malformed| Error::line(path, bad.line, bad.problem, "write the folder again");
     records.next(&mut fields).map_err(malformed)?;
     while records.next(&mut fields).map_err(malformed)?.is_some() {
         ids.extend(fields.drain(..).map(|id| id.into_owned()));
@@ -209,7 +211,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("deep/prepared");
         let dataset = dataset();
-        let source = Source { path: "/data/u.data".into(), format: Format::MovieLens, guessed: true, detail: "tab".into() };
+        let source =
+            Source { path: "/data/u.data".into(), format: Format::MovieLens, guessed: true, detail: "tab".into() };
         write_prepared(&dataset, &[source], Some(&Preparation::default()), &folder).unwrap();
         let loaded = load(&folder, "ignored", &LoadOptions { strict: true, ..Default::default() }).unwrap();
         let read = loaded.dataset;

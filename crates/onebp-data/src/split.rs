@@ -231,7 +231,9 @@ mod tests {
             assert_eq!(rule.to_string().parse::<SplitRule>().unwrap(), rule);
             assert_eq!(serde_json::to_string(&rule).unwrap(), format!("\"{rule}\""));
         }
-        assert!("random".parse::<SplitRule>().unwrap_err().to_string().starts_with("there is no split `random`; there are"));
+        assert!(
+            "random".parse::<SplitRule>().unwrap_err().to_string().starts_with("there is no split `random`; there are")
+        );
     }
 
     fn pairs() -> impl Strategy<Value = BTreeSet<(u32, u32)>> {

@@ -71,7 +71,8 @@ impl Statistics {
     /// Counts `dataset`.
     pub fn of(dataset: &Dataset) -> Self {
         let (users, items) = (dataset.users.len(), dataset.items.len());
-        let parts: Vec<&Csr> = [Some(&dataset.train), dataset.valid.as_ref(), Some(&dataset.test)].into_iter().flatten().collect();
+        let parts: Vec<&Csr> =
+            [Some(&dataset.train), dataset.valid.as_ref(), Some(&dataset.test)].into_iter().flatten().collect();
         let pairs: usize = parts.iter().map(|part| part.len()).sum();
         let train_users = row_lengths(&dataset.train);
         let train_items = dataset.train.item_counts();

@@ -34,7 +34,7 @@ pub struct SyntheticConfig {
     pub majority_share: f64,
     /// Weight of all of a user's minority types together. Default 0.3; what is left to 1 goes to all types alike.
     pub minority_share: f64,
-    /// Exponent of the law of popularity: 0 makes all items equal. Default 1.
+    /// Exponent of the law of popularity: 0 makes all items equal. Default 3.
     pub popularity_exponent: f64,
     /// Median number of items of a user. Default 65.
     pub median_activity: f64,
@@ -53,7 +53,7 @@ impl Default for SyntheticConfig {
             minorities: 3,
             majority_share: 0.6,
             minority_share: 0.3,
-            popularity_exponent: 1.0,
+            popularity_exponent: 3.0,
             median_activity: 65.0,
             activity_spread: 1.0,
             min_activity: 20,
@@ -69,7 +69,7 @@ const TASTE: u32 = 3;
 const CHOICE: u32 = 4;
 
 /// Ranks by which the law of popularity is flattened at its head, as a share of the items.
-const FLAT_HEAD: f64 = 0.03;
+const FLAT_HEAD: f64 = 0.1;
 
 /// Most items of a user, as a share of the items.
 const MAX_ACTIVITY: f64 = 0.4;
@@ -184,7 +184,8 @@ mod tests {
 
     #[test]
     fn users_prefer_their_types() {
-        let interactions = synthetic(&SyntheticConfig { median_activity: 30.0, activity_spread: 0.0, ..Default::default() }, 5);
+        let interactions =
+            synthetic(&SyntheticConfig { median_activity: 30.0, activity_spread: 0.0, ..Default::default() }, 5);
         let mut majority = 0;
         for chosen in interactions.item.chunks(30) {
             let mut counts = std::collections::HashMap::new();
@@ -199,7 +200,14 @@ mod tests {
     fn odd_configurations_are_harmless() {
         let one = SyntheticConfig { users: 0, items: 0, types: 0, ..Default::default() };
         assert_eq!(synthetic(&one, 1).len(), 1);
-        let odd = SyntheticConfig { users: 3, items: 30, types: 1, majority_share: 2.0, minority_share: -1.0, ..Default::default() };
+        let odd = SyntheticConfig {
+            users: 3,
+            items: 30,
+            types: 1,
+            majority_share: 2.0,
+            minority_share: -1.0,
+            ..Default::default()
+        };
         assert!(synthetic(&odd, 1).len() >= 60);
     }
 }

@@ -4,11 +4,11 @@
 //! a title, with or without a header, RecBole's `.item` included. The two MovieLens files are Latin-1, where every byte is
 //! a character; so is, for this reader, whatever is not UTF-8.
 
+use crate::Error;
 use crate::error::quote;
 use crate::read::columns::{item_column, plain};
 use crate::read::delimited::guess_separator;
 use crate::read::records::{Records, first_records};
-use crate::Error;
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -22,14 +22,17 @@ const TITLE: &[&str] = &["title", "name", "movietitle", "itemtitle", "itemname",
 /// no title at all.
 pub fn titles(path: &Path) -> Result<HashMap<String, String>, Error> {
     let bytes = std::fs::read(path).map_err(Error::io(path))?;
-    let text = String::from_utf8(bytes).unwrap_or_else(|error| error.as_bytes().iter().map(|&byte| byte as char).collect());
+    let text =
+        String::from_utf8(bytes).unwrap_or_else(|error| error.as_bytes().iter().map(|&byte| byte as char).collect());
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let Layout { separator, quotes, header, id, title } = layout(text);
     let mut titles = HashMap::new();
     let mut records = Records::new(text, separator, quotes);
     let mut fields = Vec::new();
     let mut skip = header;
-    while let Some(line) = records.next(&mut fields).map_err(|bad| Error::line(path, bad.line, bad.problem, "mend the line"))? {
+    while let Some(line) =
+        records.next(&mut fields).map_err(|bad| Error::line(path, bad.line, bad.problem, "mend the line"))?
+    {
         if std::mem::take(&mut skip) {
             continue;
         }
@@ -110,7 +113,9 @@ mod tests {
 
     #[test]
     fn lines_without_a_title_are_named() {
-        assert!(read(b"1::A::x\n2\n").unwrap_err().starts_with("items:2: `2` has no id and title; a line of titles is"));
+        assert!(
+            read(b"1::A::x\n2\n").unwrap_err().starts_with("items:2: `2` has no id and title; a line of titles is")
+        );
         assert!(read(b"").unwrap_err().starts_with("items: holds no titles; "));
     }
 }

@@ -21,3 +21,6 @@ pub use batch::{Batch, Epoch};
 pub use error::Error;
 pub use method::{Hyperparameters, Method};
 pub use two_tower::{Table, Tables, TwoTower};
+
+/// The Burn release that computes, as pinned in the workspace.
+pub const BURN_VERSION: &str = "0.22.1";

@@ -1,1 +1,21 @@
-//! onebp-train
+//! Training runs: the loop, protocols, checkpoints and the files of a run folder.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod atomic;
+mod checkpoint;
+mod error;
+mod metrics_log;
+mod parts;
+mod protocol;
+mod settings;
+mod summary;
+mod train;
+
+pub use checkpoint::{BestTables, Checkpoint, CheckpointFolder, Progress, to_safetensors};
+pub use error::Error;
+pub use metrics_log::Row;
+pub use parts::{Part, Parts};
+pub use protocol::{Best, GUIDE, Protocol, Selection};
+pub use settings::{EngineName, Settings};
+pub use summary::{Reported, Summary, median};
+pub use train::{Observer, Outcome, Run};

@@ -1,1 +1,86 @@
-fn main() {}
+//! `onebp`: train, evaluate and use OneBP recommenders.
+
+mod commands;
+mod data_source;
+mod failure;
+mod frame;
+mod options;
+mod output;
+mod run_folder;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use failure::{Exit, Failure};
+use output::Terminal;
+use std::process::ExitCode;
+
+/// Train, evaluate and use OneBP recommenders: two towers, one backpropagation.
+///
+/// `onebp train` without anything else trains on built-in data. Results go to stdout, everything else to stderr.
+#[derive(Parser)]
+#[command(version, after_help = failure::EXIT_CODES, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Print results as JSON.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Print nothing but results and errors.
+    #[arg(long, short, global = true)]
+    quiet: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Train a model and evaluate it.
+    Train(Box<commands::train::Arguments>),
+    /// Evaluate a trained model on test, or on other interactions.
+    Evaluate(commands::evaluate::Arguments),
+    /// List the best new items for users.
+    Recommend(commands::recommend::Arguments),
+    /// List the items nearest to an item.
+    Similar(commands::similar::Arguments),
+    /// Write the embeddings to files that other programs read.
+    Export(commands::export::Arguments),
+    /// Look at data, or prepare it once for many runs.
+    Data(commands::data::Arguments),
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    let terminal = Terminal { quiet: cli.quiet, json: cli.json };
+    match cli.command {
+        Command::Train(arguments) => commands::train::run(*arguments, terminal),
+        Command::Evaluate(arguments) => commands::evaluate::run(arguments, terminal),
+        Command::Recommend(arguments) => commands::recommend::run(arguments, terminal),
+        Command::Similar(arguments) => commands::similar::run(arguments, terminal),
+        Command::Export(arguments) => commands::export::run(arguments, terminal),
+        Command::Data(arguments) => commands::data::run(arguments, terminal),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "onebp", &mut script);
+            output::result(String::from_utf8_lossy(&script).trim_end())
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    // A panic is a bug; say so in one line, wherever it happens.
+    std::panic::set_hook(Box::new(|panic| {
+        eprintln!("error: internal error, please report it with the command you ran: {panic}");
+    }));
+    let cli = Cli::parse();
+    match std::panic::catch_unwind(|| run(cli)) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(failure)) => {
+            if !failure.message.is_empty() {
+                eprintln!("error: {failure}");
+            }
+            ExitCode::from(failure.exit as u8)
+        }
+        Err(_) => ExitCode::from(Exit::Unexpected as u8),
+    }
+}

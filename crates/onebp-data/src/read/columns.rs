@@ -7,9 +7,33 @@ use std::path::Path;
 /// Names tried in this order where the options name no column. Case, `_`, `-`, `.` and spaces do not matter.
 const USER: &[&str] = &["user", "userid", "uid", "u", "useridx", "customer", "customerid", "reviewerid", "visitorid"];
 const ITEM: &[&str] = &[
-    "item", "itemid", "iid", "i", "itemidx", "movie", "movieid", "product", "productid", "parentasin", "asin", "book",
-    "bookid", "track", "trackid", "song", "songid", "artist", "artistid", "business", "businessid", "venueid", "poi",
-    "location", "locationid", "news", "newsid",
+    "item",
+    "itemid",
+    "iid",
+    "i",
+    "itemidx",
+    "movie",
+    "movieid",
+    "product",
+    "productid",
+    "parentasin",
+    "asin",
+    "book",
+    "bookid",
+    "track",
+    "trackid",
+    "song",
+    "songid",
+    "artist",
+    "artistid",
+    "business",
+    "businessid",
+    "venueid",
+    "poi",
+    "location",
+    "locationid",
+    "news",
+    "newsid",
 ];
 const RATING: &[&str] = &["rating", "score", "stars", "overall", "preference"];
 const TIME: &[&str] = &["time", "timestamp", "ts", "unixtime", "unixreviewtime"];
@@ -98,7 +122,10 @@ pub(crate) fn is_known(name: &str, options: &ReadOptions) -> bool {
     let plain = plain(name);
     // Single letters are too weak to tell a header from an id.
     let known = [USER, ITEM, RATING, TIME].concat().iter().any(|known| known.len() > 1 && *known == plain);
-    known || (!name.is_empty() && name.parse::<u64>().is_err() && asked.iter().any(|asked| asked.as_deref() == Some(name)))
+    known
+        || (!name.is_empty()
+            && name.parse::<u64>().is_err()
+            && asked.iter().any(|asked| asked.as_deref() == Some(name)))
 }
 
 /// The first of `names` that is known to hold items.
@@ -192,6 +219,8 @@ mod tests {
             "f: two columns are called `x`; give the number of the right one, 2 or 3, as `item_column`"
         );
         let both = ReadOptions { item_column: Some("user".into()), ..Default::default() };
-        assert!(find("user,item", &both).unwrap_err().starts_with("f: column `user` would be read as two things at once"));
+        assert!(
+            find("user,item", &both).unwrap_err().starts_with("f: column `user` would be read as two things at once")
+        );
     }
 }

@@ -6,8 +6,8 @@
 
 use super::columns::{self, Columns};
 use super::records::first_records;
-use super::table::{Layout, read_table, separator_name};
 use super::rows::Rows;
+use super::table::{Layout, read_table, separator_name};
 use crate::error::quote;
 use crate::{Error, ReadOptions};
 use std::path::Path;
@@ -131,7 +131,11 @@ mod tests {
             "f.csv:1: the separator semicolon finds one column in `user,item,rating`, comma would find 3; set `separator` \
              to comma, or leave it out"
         );
-        assert!(describe("users\n1\n", &ReadOptions::default()).unwrap_err().starts_with("f.csv:1: `users` has one column; "));
+        assert!(
+            describe("users\n1\n", &ReadOptions::default())
+                .unwrap_err()
+                .starts_with("f.csv:1: `users` has one column; ")
+        );
     }
 
     #[test]

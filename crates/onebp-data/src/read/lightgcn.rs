@@ -89,7 +89,9 @@ mod tests {
     #[test]
     fn offending_lines_are_named() {
         let message = |text| read(Path::new("t"), text).err().unwrap().to_string();
-        assert!(message("0 1\n1 2 x3\n").starts_with("t:2: `x3` is not an unsigned integer; a line is `user item item"));
+        assert!(
+            message("0 1\n1 2 x3\n").starts_with("t:2: `x3` is not an unsigned integer; a line is `user item item")
+        );
         assert!(message("0\n1\n").starts_with("t: lists users and no items"));
     }
 
@@ -98,7 +100,8 @@ mod tests {
         for list in ["0 1 2\n1 3\n", "0 1\n1 2\n", "0\n1 2\n", "0 5 6 7 \n", "0\t1\t2\n1\t4\n"] {
             assert!(recognise(list), "{list}");
         }
-        for table in ["0 1 5\n0 2 4\n", "1\t2\t3\t4\n2\t2\t3\t4\n", "0,1\n1,2\n", "0 a\n1 b\n", "0\n1\n", "user item\n"] {
+        for table in ["0 1 5\n0 2 4\n", "1\t2\t3\t4\n2\t2\t3\t4\n", "0,1\n1,2\n", "0 a\n1 b\n", "0\n1\n", "user item\n"]
+        {
             assert!(!recognise(table), "{table}");
         }
     }

@@ -39,7 +39,8 @@ pub(crate) fn recognise(text: &str) -> bool {
     if tabs.iter().all(|record| record.len() == 4 && record.iter().all(integer)) {
         return true;
     }
-    let header: Vec<String> = first_records(text, ",", true, 1).concat().iter().map(|name| columns::plain(name)).collect();
+    let header: Vec<String> =
+        first_records(text, ",", true, 1).concat().iter().map(|name| columns::plain(name)).collect();
     matches!(
         header.iter().map(String::as_str).collect::<Vec<_>>()[..],
         ["userid", "movieid", "rating"] | ["userid", "movieid", "rating", "timestamp"]
@@ -65,7 +66,10 @@ mod tests {
         for (text, layout) in [
             ("3\t40\t5\t880\n3\t41\t1\t881\n", "tab, no header: columns 1,2,3,4"),
             ("3::40::5::880\r\n3::41::1::881\r\n", "`::`, no header: columns 1,2,3,4"),
-            ("userId,movieId,rating,timestamp\n3,40,4.5,880\n3,41,1,881\n", "comma, header: userId,movieId,rating,timestamp"),
+            (
+                "userId,movieId,rating,timestamp\n3,40,4.5,880\n3,41,1,881\n",
+                "comma, header: userId,movieId,rating,timestamp",
+            ),
             ("user_id,movie_id,rating\n3,40,4.5\n3,41,1\n", "comma, header: user_id,movie_id,rating"),
         ] {
             assert!(recognise(text), "{text}");
@@ -82,6 +86,8 @@ mod tests {
             place("3::40::5::880\n3::41::1\n").unwrap_err(),
             "ratings:2: `3::41::1` has 3 fields, the first line has 4 (separator `::`); mend the line"
         );
-        assert!(place("3::40::5::880\n3::41::x::1\n").unwrap_err().starts_with("ratings:2: the rating `x` (column `3`)"));
+        assert!(
+            place("3::40::5::880\n3::41::x::1\n").unwrap_err().starts_with("ratings:2: the rating `x` (column `3`)")
+        );
     }
 }

@@ -57,6 +57,8 @@ mod tests {
     #[test]
     fn a_header_without_types_is_refused() {
         let error = read(Path::new("a.inter"), "user_id\titem_id\n1\t2\n", &ReadOptions::default()).err().unwrap();
-        assert!(error.to_string().starts_with("a.inter:1: `user_id\\titem_id` is no header of RecBole's; every column"));
+        assert!(
+            error.to_string().starts_with("a.inter:1: `user_id\\titem_id` is no header of RecBole's; every column")
+        );
     }
 }

@@ -105,7 +105,12 @@ fn fast(path: &Path, text: &str, layout: &Layout) -> Option<Rows> {
     let rating = match rating {
         Some(column) => {
             let ratings = frame.column(&column.to_string()).ok()?.f32().ok()?;
-            Some(ratings.iter().map(|rating| rating.filter(|rating| rating.is_finite())).collect::<Option<Vec<f32>>>()?)
+            Some(
+                ratings
+                    .iter()
+                    .map(|rating| rating.filter(|rating| rating.is_finite()))
+                    .collect::<Option<Vec<f32>>>()?,
+            )
         }
         None => None,
     };
@@ -125,7 +130,12 @@ fn careful(path: &Path, text: &str, layout: &Layout) -> Result<Rows, Error> {
     let mut records = Records::new(text, &layout.separator, layout.quotes);
     let mut fields = Vec::new();
     let malformed = |malformed: super::records::Malformed| {
-        Error::line(path, malformed.line, malformed.problem, "enclose the whole field in quotes and double those inside it")
+        Error::line(
+            path,
+            malformed.line,
+            malformed.problem,
+            "enclose the whole field in quotes and double those inside it",
+        )
     };
     if layout.header {
         records.next(&mut fields).map_err(malformed)?;
@@ -237,22 +247,32 @@ mod tests {
             "f.csv:3: `1,2,3` has 3 fields, the header has 4 (separator comma); mend the line; a field that holds the \
              separator belongs between double quotes"
         );
-        assert!(fails("user,item,rating,time\n1,2,3,4,5\n", &four).starts_with("f.csv:2: `1,2,3,4,5` has 5 fields, the"));
+        assert!(
+            fails("user,item,rating,time\n1,2,3,4,5\n", &four).starts_with("f.csv:2: `1,2,3,4,5` has 5 fields, the")
+        );
         assert_eq!(
             fails("user,item,rating,time\n1,2,good,4\n", &four),
             "f.csv:2: the rating `good` (column `rating`) is not a finite number; mend the line, or set `rating_column` \
              to the right column or to an empty name to read none"
         );
-        assert!(fails("u,i,r,t\n1,2,NaN,4\n", &four).starts_with("f.csv:2: the rating `NaN` (column `rating`) is not a"));
-        assert!(fails("u,i,r,t\n1,2,3,4\n1,2,,4\n", &four).starts_with("f.csv:3: the rating (column `rating`) is missing"));
+        assert!(
+            fails("u,i,r,t\n1,2,NaN,4\n", &four).starts_with("f.csv:2: the rating `NaN` (column `rating`) is not a")
+        );
+        assert!(
+            fails("u,i,r,t\n1,2,3,4\n1,2,,4\n", &four).starts_with("f.csv:3: the rating (column `rating`) is missing")
+        );
         assert!(fails("u,i,r,t\n1,2,3,noon\n", &four).starts_with("f.csv:2: the time `noon` (column `time`) is not a"));
-        assert!(fails("1,2,x,4\n", &layout(",", false, 4)).ends_with("there is a header if this line names the columns"));
+        assert!(
+            fails("1,2,x,4\n", &layout(",", false, 4)).ends_with("there is a header if this line names the columns")
+        );
         assert_eq!(
             fails("u,i,r,t\n1,2,3,4\n ,2,3,4\n", &four),
             "f.csv:3: the user id (column `user`) is empty; fill it in or remove the line"
         );
         assert_eq!(fails("u,i,r,t\n", &four), "f.csv: holds a header and no rows; name a file that holds interactions");
-        assert!(fails("u,i,r,t\n\"1,2,3,4\n", &four).starts_with("f.csv:2: a double quote is opened and never closed; "));
+        assert!(
+            fails("u,i,r,t\n\"1,2,3,4\n", &four).starts_with("f.csv:2: a double quote is opened and never closed; ")
+        );
     }
 
     #[test]
@@ -294,7 +314,8 @@ mod tests {
     #[test]
     fn the_fast_reader_takes_ordinary_tables() {
         for end in ["\n", "\r\n"] {
-            let rows = fast(Path::new("f"), &format!("u,i,r,t{end}a,7,4.5,99{end}b,7,1,98"), &layout(",", true, 4)).unwrap();
+            let rows =
+                fast(Path::new("f"), &format!("u,i,r,t{end}a,7,4.5,99{end}b,7,1,98"), &layout(",", true, 4)).unwrap();
             assert_eq!(plain(&rows)[1], ("b".into(), "7".into(), Some(1f32.to_bits()), Some(98), 3));
         }
     }

@@ -29,7 +29,12 @@ pub(crate) fn read_text(path: &Path) -> Result<String, Error> {
         let line = before.iter().filter(|&&byte| byte == b'\n').count() as u64 + 1;
         let column = at - before.iter().rposition(|&byte| byte == b'\n').map_or(0, |newline| newline + 1) + 1;
         let byte = error.as_bytes()[at];
-        Error::line(path, line, format!("byte {column} of the line is {byte:#04x}, which is not UTF-8"), "save the file as UTF-8")
+        Error::line(
+            path,
+            line,
+            format!("byte {column} of the line is {byte:#04x}, which is not UTF-8"),
+            "save the file as UTF-8",
+        )
     })?;
     if text.trim().is_empty() {
         return Err(Error::file(path, "is empty", "name a file that holds interactions"));

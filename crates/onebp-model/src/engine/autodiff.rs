@@ -17,6 +17,10 @@ use burn::tensor::{Device, Tensor, TensorData};
 /// Losses waiting on the device before they are read; bounds memory, not accuracy.
 const PENDING: usize = 1024;
 
+/// Names of the unread losses in a stored state: the bits of their sum, and their number.
+const LOSS_SUM: &str = "loss.sum.bits";
+const LOSS_STEPS: &str = "loss.steps";
+
 /// Whole-table autodiff.
 pub struct Autodiff {
     model: TwoTower,
@@ -68,7 +72,8 @@ impl Autodiff {
         if !self.pending.is_empty() {
             let losses = read_vector(Tensor::cat(std::mem::take(&mut self.pending), 0))?;
             self.steps += losses.len() as u64;
-            self.sum += losses.iter().map(|&loss| f64::from(loss)).sum::<f64>();
+            // One by one, so that the sum does not depend on when it is drained.
+            self.sum = losses.iter().fold(self.sum, |sum, &loss| sum + f64::from(loss));
         }
         Ok(())
     }
@@ -105,8 +110,11 @@ impl Engine for Autodiff {
         self.model.tables()
     }
 
-    fn state(&self) -> Result<State, Error> {
+    fn state(&mut self) -> Result<State, Error> {
+        self.drain()?;
         let mut state = State::default();
+        state.counters.insert(LOSS_SUM.into(), self.sum.to_bits());
+        state.counters.insert(LOSS_STEPS.into(), self.steps);
         let Tables { users, items } = self.model.tables()?;
         state.tensors.insert("users".into(), users);
         state.tensors.insert("items".into(), items);
@@ -134,6 +142,9 @@ impl Engine for Autodiff {
         };
         let tables = Tables { users: stored("users", &current.users)?, items: stored("items", &current.items)? };
         self.model = TwoTower::new(&tables, &self.device);
+        self.pending.clear();
+        let counter = |name: &str| state.counters.get(name).copied().unwrap_or(0);
+        (self.sum, self.steps) = (f64::from_bits(counter(LOSS_SUM)), counter(LOSS_STEPS));
         for (name, optimizer) in [("users", &mut self.optimizers.users), ("items", &mut self.optimizers.items)] {
             optimizer.restore(name, &state.tensors, &state.counters, &self.device);
         }

@@ -41,11 +41,11 @@ pub trait Engine {
     /// [`Error::Execution`] where the device fails.
     fn tables(&self) -> Result<Tables, Error>;
 
-    /// A copy of the whole state.
+    /// A copy of the whole state, the losses since the last [`Engine::take_loss`] included.
     ///
     /// # Errors
     /// [`Error::Execution`] where the device fails.
-    fn state(&self) -> Result<State, Error>;
+    fn state(&mut self) -> Result<State, Error>;
 
     /// Continues from a stored state.
     ///

@@ -96,7 +96,7 @@ fn states_that_do_not_fit_are_refused() {
     let found = device::find(DeviceName::NdArray).unwrap();
     let hyper = hyper();
     let mut small = engine(Method::OneBp, &hyper, &Tables::init(3, 4, 4, 1), &found);
-    let large = engine(Method::OneBp, &hyper, &Tables::init(3, 5, 4, 1), &found);
+    let mut large = engine(Method::OneBp, &hyper, &Tables::init(3, 5, 4, 1), &found);
     let error = small.restore(&large.state().unwrap()).unwrap_err().to_string();
     assert!(error.contains("items is (5, 4), the model expects (4, 4)"), "{error}");
     let error = small.restore(&Default::default()).unwrap_err().to_string();

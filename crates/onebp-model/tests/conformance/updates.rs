@@ -99,7 +99,8 @@ fn the_aggregated_table_never_meets_the_optimizer() {
             assert_eq!(state.tensors[still], before, "{} {still}", found.description);
             assert!(state.tensors.keys().all(|name| name == still || !name.starts_with(still)));
             assert!(!state.counters.contains_key(&format!("{still}.step")));
-            assert_eq!(state.counters.values().copied().collect::<Vec<_>>(), [3]);
+            let moved = if still == "users" { "items.step" } else { "users.step" };
+            assert_eq!(state.counters[moved], 3);
         }
         let (after, _) = step(Method::UserOnly, &hyper(), &tables(), &batch(), &found);
         for item in 0..11 {

@@ -1,0 +1,408 @@
+//! Full-ranking evaluation: every user's best items of the whole catalogue against their held-out items.
+//!
+//! One pass over blocks of users ranks the longest list once and reads every cutoff and AUC off it while the scores are
+//! in cache. The metrics, and which users each averages over, are defined in [`crate::metrics`].
+//!
+//! Values of single users are summed in f64 in ascending order of the users after the pass, and counts are integers, so
+//! neither threads nor block size can change a bit of the report.
+
+use crate::blocks::{check, for_each_user};
+use crate::metrics::{ACCURACY, Discounts, accuracy, auc, coverage, gini, mean_popularity};
+use crate::selection::{EXCLUDED, Selection};
+use crate::{Error, PerUser, Report, Scorer};
+use onebp_data::Csr;
+
+/// What to measure.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evaluation {
+    /// List lengths k, ascending. Default 5, 10, 20.
+    pub cutoffs: Vec<usize>,
+    /// Coverage, Gini and ARP, over the lists of **all** users, so those without truth items are ranked too. Default
+    /// true.
+    pub beyond_accuracy: bool,
+    /// AUC, over all candidates. Default true.
+    pub auc: bool,
+    /// Keep the values of single users: 4 bytes a user and metric. Default false.
+    pub per_user: bool,
+    /// Users scored together; no result depends on it. Default `None`: as many as fit 32 MiB of scores a thread, at most
+    /// 256.
+    pub block: Option<usize>,
+}
+
+impl Default for Evaluation {
+    fn default() -> Self {
+        Self { cutoffs: vec![5, 10, 20], beyond_accuracy: true, auc: true, per_user: false, block: None }
+    }
+}
+
+/// What one thread carries from user to user.
+struct Worker {
+    selection: Selection,
+    list: Vec<u32>,
+    hits: Vec<bool>,
+    truth_scores: Vec<f32>,
+    /// How many lists hold each item, `[cutoffs, N]`; empty where no metric asks for it.
+    listed: Vec<u32>,
+}
+
+/// Measures the ranking of all items not in `seen` `[M, N]` against `truth` `[M, N]`, on the threads of the current rayon
+/// pool. `train_counts` `[N]` are the training users of each item, for ARP.
+///
+/// For a test after validation, `seen` is train and validation together; for validation it is train alone.
+///
+/// A report holds every metric asked for, but no `AUC` where no user has both a truth item and another candidate. Memory:
+/// one block of scores `[block, N]` a thread, and 8 bytes a user and metric.
+///
+/// # Errors
+/// [`Error::Cutoffs`], [`Error::Shape`] where a shape above does not hold, [`Error::NoTruth`], [`Error::TruthIsSeen`]
+/// where a pair is in `truth` and in `seen`, and [`Error::NotFinite`] for the first score that cannot be ranked.
+pub fn evaluate(
+    scorer: &dyn Scorer,
+    seen: &Csr,
+    truth: &Csr,
+    train_counts: &[u32],
+    options: &Evaluation,
+) -> Result<Report, Error> {
+    let cutoffs = &options.cutoffs;
+    if cutoffs.first().is_none_or(|&k| k == 0) || !cutoffs.is_sorted_by(|a, b| a < b) {
+        return Err(Error::Cutoffs { cutoffs: cutoffs.clone() });
+    }
+    let (m, n) = (scorer.users(), scorer.items());
+    check(scorer, seen, &[])?;
+    for (what, expected, found) in [
+        ("users of the truth", m, truth.rows()),
+        ("catalogue of the truth", n, truth.columns()),
+        ("training counts", n, train_counts.len()),
+    ] {
+        if expected != found {
+            return Err(Error::Shape { what, expected, found });
+        }
+    }
+    if truth.is_empty() {
+        return Err(Error::NoTruth);
+    }
+
+    let users: Vec<u32> = (0..m as u32).filter(|&u| options.beyond_accuracy || !truth.row(u).is_empty()).collect();
+    let longest = cutoffs.iter().fold(0, |longest, &k| longest.max(k)).min(n);
+    let discounts = Discounts::new(longest);
+    let layout = Layout::new(options);
+    let new_worker = || Worker {
+        selection: Selection::new(longest),
+        list: Vec::with_capacity(longest),
+        hits: Vec::with_capacity(longest),
+        truth_scores: Vec::new(),
+        listed: vec![0; layout.popularity * n],
+    };
+    let visit = |worker: &mut Worker, user: u32, scores: &[f32], values: &mut [f64]| {
+        let truth = truth.row(user);
+        if let Some(&item) = truth.iter().find(|&&item| scores[item as usize] == EXCLUDED) {
+            return Err(Error::TruthIsSeen { user, item });
+        }
+        let Worker { selection, list, hits, truth_scores, listed } = worker;
+        list.clear();
+        list.extend(selection.best(scores));
+        let (of_accuracy, values) = values.split_at_mut(layout.accuracy);
+        let (of_auc, of_popularity) = values.split_at_mut(layout.auc);
+        if !truth.is_empty() {
+            hits.clear();
+            hits.extend(list.iter().map(|item| truth.binary_search(item).is_ok()));
+            for (place, &k) in of_accuracy.chunks_exact_mut(ACCURACY.len()).zip(cutoffs) {
+                place.copy_from_slice(&accuracy(hits, truth.len(), k, &discounts));
+            }
+        }
+        for place in of_auc {
+            truth_scores.clear();
+            truth_scores.extend(truth.iter().map(|&item| scores[item as usize]));
+            *place = auc(scores, seen.row(user).len(), truth_scores).unwrap_or(f64::NAN);
+        }
+        for ((place, listed), &k) in of_popularity.iter_mut().zip(listed.chunks_exact_mut(n)).zip(cutoffs) {
+            let list = &list[..k.min(list.len())];
+            *place = mean_popularity(list, train_counts).unwrap_or(f64::NAN);
+            list.iter().for_each(|&item| listed[item as usize] += 1);
+        }
+        Ok(())
+    };
+    // NaN marks a metric that does not exist for a user, which the means leave out.
+    let mut values = vec![f64::NAN; users.len() * layout.width()];
+    let block = options.block;
+    let workers = for_each_user((scorer, seen, &users), block, &mut values, layout.width(), new_worker, visit)?;
+
+    let mut listed = vec![0u32; layout.popularity * n];
+    for worker in &workers {
+        listed.iter_mut().zip(&worker.listed).for_each(|(total, count)| *total += count);
+    }
+    let means = means(&values, layout.width());
+    let mut report = Vec::new();
+    for (at, k) in cutoffs.iter().enumerate() {
+        let of_accuracy = &means[at * ACCURACY.len()..][..ACCURACY.len()];
+        report.extend(ACCURACY.iter().zip(of_accuracy).map(|(name, &mean)| (format!("{name}@{k}"), mean)));
+        if options.beyond_accuracy {
+            let listed = &mut listed[at * n..][..n];
+            report.push((format!("coverage@{k}"), coverage(listed)));
+            report.push((format!("Gini@{k}"), gini(listed)));
+            report.push((format!("ARP@{k}"), means[layout.accuracy + layout.auc + at]));
+        }
+    }
+    let of_auc = &means[layout.accuracy..][..layout.auc];
+    report.extend(of_auc.iter().filter(|mean| !mean.is_nan()).map(|&mean| ("AUC".to_string(), mean)));
+
+    let per_user = options.per_user.then(|| {
+        let with_truth = || users.iter().enumerate().filter(|&(_, &user)| !truth.row(user).is_empty());
+        let column = |at: usize| with_truth().map(|(row, _)| values[row * layout.width() + at] as f32).collect();
+        let names = cutoffs.iter().flat_map(|k| ACCURACY.iter().map(move |name| format!("{name}@{k}")));
+        let names = names.chain(options.auc.then(|| "AUC".to_string()));
+        PerUser {
+            users: with_truth().map(|(_, &user)| user).collect(),
+            values: names.enumerate().map(|(at, name)| (name, column(at))).collect(),
+        }
+    });
+    Ok(Report { values: report, per_user })
+}
+
+/// The columns of one user's values, in this order.
+struct Layout {
+    /// [`ACCURACY`] for each cutoff.
+    accuracy: usize,
+    /// 1 where AUC is measured.
+    auc: usize,
+    /// ARP for each cutoff, where it is measured.
+    popularity: usize,
+}
+
+impl Layout {
+    fn new(options: &Evaluation) -> Self {
+        Self {
+            accuracy: options.cutoffs.len() * ACCURACY.len(),
+            auc: usize::from(options.auc),
+            popularity: if options.beyond_accuracy { options.cutoffs.len() } else { 0 },
+        }
+    }
+
+    fn width(&self) -> usize {
+        self.accuracy + self.auc + self.popularity
+    }
+}
+
+/// The mean of each column of `values` `[users, width]` over the users that have one; NaN where none has.
+fn means(values: &[f64], width: usize) -> Vec<f64> {
+    let mut sums = vec![(0.0, 0u64); width];
+    for row in values.chunks_exact(width) {
+        for ((sum, count), &value) in sums.iter_mut().zip(row).filter(|(_, value)| !value.is_nan()) {
+            *sum += value;
+            *count += 1;
+        }
+    }
+    sums.into_iter().map(|(sum, count)| sum / count as f64).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Scores, full_sort, table};
+    use crate::{DotProduct, Popularity};
+    use proptest::prelude::*;
+
+    fn csr(rows: usize, columns: usize, pairs: &[(u32, u32)]) -> Csr {
+        Csr::from_pairs(rows, columns, pairs).unwrap()
+    }
+
+    fn at(k: usize) -> Evaluation {
+        Evaluation { cutoffs: vec![k], ..Evaluation::default() }
+    }
+
+    /// Two users, four items; user 0 has seen item 3. Lists at 2: (0, 1) and (3, 2).
+    #[test]
+    fn by_hand() {
+        let scorer = Scores { table: vec![3.0, 2.0, 1.0, 9.0, 0.0, 1.0, 2.0, 3.0], items: 4 };
+        let (seen, truth) = (csr(2, 4, &[(0, 3)]), csr(2, 4, &[(0, 1), (1, 0), (1, 3)]));
+        let report = evaluate(&scorer, &seen, &truth, &[6, 4, 2, 0], &at(2)).unwrap();
+        let discount = 1.0 / 3f64.log2();
+        let expected = [
+            ("P@2", 0.5),
+            ("R@2", (1.0 + 0.5) / 2.0),
+            ("F1@2", (2.0 / 3.0 + 0.5) / 2.0),
+            ("NDCG@2", (discount + 1.0 / (1.0 + discount)) / 2.0),
+            ("HR@2", 1.0),
+            ("MRR@2", 0.75),
+            ("MAP@2", (0.5 + 0.5) / 2.0),
+            ("coverage@2", 1.0),
+            ("Gini@2", 0.0),
+            ("ARP@2", (5.0 + 1.0) / 2.0),
+            ("AUC", (0.5 + 0.5) / 2.0),
+        ];
+        assert_eq!(report.iter().count(), expected.len());
+        for ((name, value), (expected_name, expected)) in report.iter().zip(expected) {
+            assert_eq!(name, expected_name);
+            assert!((value - expected).abs() < 1e-15, "{name} {value} {expected}");
+        }
+        assert_eq!(report.per_user, None);
+    }
+
+    #[test]
+    fn names_come_in_order() {
+        let truth = csr(1, 4, &[(0, 1)]);
+        let report = evaluate(&Popularity::new(1, &[1; 4]), &csr(1, 4, &[]), &truth, &[1; 4], &Evaluation::default());
+        let names = "P@5 R@5 F1@5 NDCG@5 HR@5 MRR@5 MAP@5 coverage@5 Gini@5 ARP@5 P@10 R@10 F1@10 NDCG@10 HR@10 MRR@10 \
+                     MAP@10 coverage@10 Gini@10 ARP@10 P@20 R@20 F1@20 NDCG@20 HR@20 MRR@20 MAP@20 coverage@20 \
+                     Gini@20 ARP@20 AUC";
+        assert!(report.unwrap().iter().map(|(name, _)| name).eq(names.split_whitespace()));
+    }
+
+    /// P = (1/4, 1/4), R = (1, 1/4): the mean of F1 is not the harmonic mean of the means.
+    #[test]
+    fn f1_is_the_mean_over_users() {
+        let truth = csr(2, 8, &[(0, 0), (1, 0), (1, 5), (1, 6), (1, 7)]);
+        let scorer = Popularity::new(2, &[8, 7, 6, 5, 4, 3, 2, 1]);
+        let report = evaluate(&scorer, &csr(2, 8, &[]), &truth, &[1; 8], &at(4)).unwrap();
+        let [p, r, f1] = ["P@4", "R@4", "F1@4"].map(|name| report.get(name).unwrap());
+        assert_eq!([p, r], [0.25, 0.625]);
+        assert!((f1 - (0.4 + 0.25) / 2.0).abs() < 1e-15);
+        assert!((f1 - 2.0 * p * r / (p + r)).abs() > 0.02);
+    }
+
+    /// Users without truth change no mean over users with truth, but their lists count for coverage and the like.
+    #[test]
+    fn users_without_truth() {
+        let scores = table(3, 9, 5);
+        let mut with_more = scores.clone();
+        with_more.extend(table(2, 9, 6));
+        let truth = [(0, 1), (0, 7), (2, 3)];
+        let counts = [1, 2, 3, 4, 5, 6, 7, 8, 9];
+        let options = Evaluation { cutoffs: vec![3, 30], per_user: true, ..Evaluation::default() };
+        let few = Scores { table: scores, items: 9 };
+        let more = Scores { table: with_more, items: 9 };
+        let few = evaluate(&few, &csr(3, 9, &[]), &csr(3, 9, &truth), &counts, &options).unwrap();
+        let lists = evaluate(&more, &csr(5, 9, &[]), &csr(5, 9, &truth), &counts, &options).unwrap();
+        for (name, value) in few.iter() {
+            let of_lists = ["coverage", "Gini", "ARP"].iter().any(|prefix| name.starts_with(prefix));
+            assert!(of_lists || lists.get(name) == Some(value), "{name}");
+        }
+        assert_ne!(few.get("ARP@3"), lists.get("ARP@3"));
+        assert_eq!(few.per_user, lists.per_user);
+        assert_eq!(few.per_user.as_ref().unwrap().users, [0, 2]);
+
+        let accuracy_only = Evaluation { beyond_accuracy: false, ..options };
+        let without = evaluate(&more, &csr(5, 9, &[]), &csr(5, 9, &truth), &counts, &accuracy_only).unwrap();
+        assert!(without.iter().all(|(name, value)| few.get(name) == Some(value)));
+        assert_eq!(without.iter().count(), 15);
+        assert_eq!(without.per_user, few.per_user);
+    }
+
+    /// A user who has seen everything has no list; a user whose candidates are all truth has no AUC.
+    #[test]
+    fn users_with_few_candidates() {
+        let seen = csr(2, 3, &[(0, 0), (0, 1), (0, 2), (1, 0)]);
+        let truth = csr(2, 3, &[(1, 1), (1, 2)]);
+        let options = Evaluation { cutoffs: vec![1, 5], per_user: true, ..Evaluation::default() };
+        let report = evaluate(&Popularity::new(2, &[5, 3, 1]), &seen, &truth, &[5, 3, 1], &options).unwrap();
+        assert_eq!(report.get("AUC"), None);
+        assert!(report.per_user.as_ref().unwrap().get("AUC").unwrap()[0].is_nan());
+        let values = ["P@5", "R@5", "NDCG@5", "MAP@5", "ARP@1", "ARP@5"].map(|name| report.get(name).unwrap());
+        assert_eq!(values, [0.4, 1.0, 1.0, 1.0, 3.0, 2.0]);
+        let [one, all] = ["coverage@1", "coverage@5"].map(|name| report.get(name).unwrap());
+        assert_eq!((one, all), (1.0 / 3.0, 2.0 / 3.0));
+        // Only item 1 is listed: (N - 1) / N.
+        assert!((report.get("Gini@1").unwrap() - 2.0 / 3.0).abs() < 1e-15);
+    }
+
+    #[test]
+    fn what_makes_no_report_is_refused() {
+        let scorer = Popularity::new(2, &[5, 3, 1]);
+        let (none, truth) = (csr(2, 3, &[]), csr(2, 3, &[(1, 2)]));
+        let run = |seen, truth, counts: &[u32], options| evaluate(&scorer, seen, truth, counts, &options);
+        for cutoffs in [vec![], vec![0, 5], vec![5, 5], vec![10, 5]] {
+            let options = Evaluation { cutoffs: cutoffs.clone(), ..Evaluation::default() };
+            assert_eq!(run(&none, &truth, &[1; 3], options), Err(Error::Cutoffs { cutoffs }));
+        }
+        assert_eq!(run(&none, &none, &[1; 3], at(5)), Err(Error::NoTruth));
+        assert_eq!(run(&truth, &truth, &[1; 3], at(5)), Err(Error::TruthIsSeen { user: 1, item: 2 }));
+        let wide = csr(2, 4, &[(0, 3)]);
+        assert!(matches!(run(&none, &wide, &[1; 3], at(5)), Err(Error::Shape { expected: 3, found: 4, .. })));
+        assert!(matches!(run(&wide, &truth, &[1; 3], at(5)), Err(Error::Shape { expected: 3, found: 4, .. })));
+        assert!(matches!(run(&none, &truth, &[1; 2], at(5)), Err(Error::Shape { expected: 3, found: 2, .. })));
+        let tall = csr(3, 3, &[(2, 2)]);
+        assert!(matches!(run(&none, &tall, &[1; 3], at(5)), Err(Error::Shape { expected: 2, found: 3, .. })));
+        let diverged = Scores { table: vec![0.0, 0.0, 0.0, 0.0, f32::NAN, 0.0], items: 3 };
+        let error = evaluate(&diverged, &none, &truth, &[1; 3], &at(5)).unwrap_err();
+        assert!(matches!(error, Error::NotFinite { user: 1, item: 1, .. }), "{error}");
+    }
+
+    /// The report bit by bit, for any number of threads and any block size.
+    #[test]
+    fn block_size_and_threads_leave_no_trace() {
+        let (m, n, dim) = (61, 307, 70);
+        let (users, items) = (table(m, dim, 1), table(n, dim, 2));
+        let scorer = DotProduct::new(&users, &items, dim).unwrap();
+        let pairs = |stride: u32, every: u32| -> Vec<(u32, u32)> {
+            let row = |u: u32| (0..u % every * 2).map(move |i| (u, (u + i * stride) % n as u32));
+            (0..m as u32).flat_map(row).collect()
+        };
+        let seen = csr(m, n, &pairs(7, 20));
+        let truth: Vec<_> = pairs(11, 5).into_iter().filter(|&(user, item)| !seen.contains(user, item)).collect();
+        let (truth, counts) = (csr(m, n, &truth), seen.item_counts());
+        let run = |block| {
+            let options = Evaluation { per_user: true, block, ..Evaluation::default() };
+            let report = evaluate(&scorer, &seen, &truth, &counts, &options).unwrap();
+            let means: Vec<u64> = report.iter().map(|(_, value)| value.to_bits()).collect();
+            let per_user = report.per_user.unwrap();
+            let values: Vec<u32> =
+                per_user.iter().flat_map(|(_, values)| values).map(|value| value.to_bits()).collect();
+            (means, values)
+        };
+        let first = run(None);
+        for threads in 1..4 {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            for block in [None, Some(1), Some(2), Some(16), Some(17), Some(61), Some(500)] {
+                assert!(pool.install(|| run(block)) == first, "{threads} threads, {block:?}");
+            }
+        }
+    }
+
+    proptest! {
+        /// Sort everything, then read the metrics off the lists, one user and one cutoff at a time.
+        #[test]
+        fn equals_the_slow_way(
+            labels in prop::collection::vec(0u8..5, 24..120),
+            levels in 1i32..30,
+            seed in 0u64..1000,
+            k in 1usize..15,
+        ) {
+            let n = 12;
+            let m = labels.len() / n;
+            let scores: Vec<f32> = table(m, n, seed).iter().map(|s| (s * levels as f32).round()).collect();
+            let with = |label: u8| -> Vec<(u32, u32)> {
+                let cells = labels[..m * n].iter().enumerate().filter(|cell| *cell.1 == label);
+                cells.map(|(at, _)| ((at / n) as u32, (at % n) as u32)).collect()
+            };
+            let (seen, truth) = (csr(m, n, &with(0)), csr(m, n, &with(1)));
+            prop_assume!(!truth.is_empty());
+            let counts = seen.item_counts();
+            let (mut precision, mut ndcg, mut popularity, mut listed) = (vec![], vec![], vec![], vec![0u32; n]);
+            for user in 0..m as u32 {
+                let mut row = scores[user as usize * n..][..n].to_vec();
+                seen.row(user).iter().for_each(|&item| row[item as usize] = EXCLUDED);
+                let list = full_sort(&row, k);
+                list.iter().for_each(|&item| listed[item as usize] += 1);
+                popularity.extend(mean_popularity(&list, &counts));
+                if !truth.row(user).is_empty() {
+                    let gain = |r: usize| 1.0 / (r as f64 + 2.0).log2();
+                    let hits = (0..list.len()).filter(|&r| truth.contains(user, list[r]));
+                    precision.push(hits.clone().count() as f64 / k as f64);
+                    ndcg.push(hits.map(gain).sum::<f64>() / (0..k.min(truth.row(user).len())).map(gain).sum::<f64>());
+                }
+            }
+            let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+            let report = evaluate(&Scores { table: scores, items: n }, &seen, &truth, &counts, &at(k)).unwrap();
+            for (name, expected) in [
+                ("P", mean(&precision)),
+                ("NDCG", mean(&ndcg)),
+                ("ARP", mean(&popularity)),
+                ("coverage", coverage(&listed)),
+                ("Gini", gini(&mut listed)),
+            ] {
+                let found = report.get(&format!("{name}@{k}")).unwrap();
+                prop_assert!((found - expected).abs() < 1e-12, "{} {} {}", name, found, expected);
+            }
+        }
+    }
+}

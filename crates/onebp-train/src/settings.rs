@@ -1,0 +1,87 @@
+//! What a run needs to know beside its data.
+
+use crate::{Error, Protocol};
+use onebp_model::{Hyperparameters, Method};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Resolved settings of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// The method.
+    pub method: Method,
+    /// Its hyper-parameters.
+    pub hyper: Hyperparameters,
+    /// Engine that carries out the steps.
+    pub engine: EngineName,
+    /// Epochs at most.
+    pub epochs: u32,
+    /// Epochs between evaluations; the last epoch is always evaluated.
+    pub eval_every: u32,
+    /// Stop after this many evaluations without improvement of NDCG@20.
+    pub patience: Option<u32>,
+    /// How numbers are selected and reported.
+    pub protocol: Protocol,
+    /// Share of each user's training items that `validated` holds out where the data brings no validation part.
+    pub valid_ratio: f64,
+    /// Seed of the validation split, the initial tables, the shuffles and the negatives.
+    pub seed: u64,
+    /// Time between checkpoints; zero means after every epoch.
+    pub checkpoint_every: Duration,
+}
+
+/// An engine by its name on the command line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineName {
+    /// The fastest engine that can do the method on the device.
+    #[default]
+    Auto,
+    /// Whole-table autodiff.
+    Autodiff,
+}
+
+impl EngineName {
+    /// All names, in the order in which help texts list them.
+    pub const ALL: [EngineName; 2] = [Self::Auto, Self::Autodiff];
+
+    /// The name on the command line and in configuration files.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Autodiff => "autodiff",
+        }
+    }
+}
+
+impl Settings {
+    /// Checks ranges and contradictions.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] or [`Error::Model`] names the first offence.
+    pub fn check(&self) -> Result<(), Error> {
+        let refuse = |problem: &str, remedy: &str| {
+            Err(Error::Settings { problem: problem.to_string(), remedy: remedy.to_string() })
+        };
+        self.hyper.check()?;
+        if self.epochs == 0 {
+            return refuse("epochs = 0 trains nothing", "give at least 1");
+        }
+        if self.eval_every == 0 {
+            return refuse("eval-every = 0 is not a distance", "give at least 1; the last epoch is always evaluated");
+        }
+        if self.patience == Some(0) {
+            return refuse("patience = 0 stops before it starts", "give at least 1 evaluation");
+        }
+        if self.patience.is_some() && self.protocol != Protocol::Validated {
+            return refuse(
+                &format!("patience would stop on test under protocol {}", self.protocol.as_str()),
+                "use --protocol validated, or leave --patience out",
+            );
+        }
+        if !(self.valid_ratio > 0.0 && self.valid_ratio < 1.0) {
+            return refuse(&format!("valid-ratio = {} is out of range", self.valid_ratio), "give a number in (0, 1)");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,250 @@
+//! The loop: epochs of batches, evaluation when due, checkpoints, and a summary at the end.
+
+use crate::{
+    Error, Protocol, Settings,
+    checkpoint::{BestTables, Checkpoint, CheckpointFolder, Progress},
+    metrics_log::{MetricsLog, Row},
+    parts::Parts,
+    summary::{Reported, Summary, median},
+};
+use onebp_data::{Dataset, Statistics};
+use onebp_eval::Report;
+use onebp_model::{
+    Epoch, Tables,
+    device::Found,
+    engine::{Autodiff, Engine},
+    sampler::Uniform,
+};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Instant,
+};
+
+/// Hears what happens while training. Every method may be left out.
+pub trait Observer {
+    /// Epoch `epoch` starts with `batches` batches, `done` of them done before a resume.
+    fn epoch_started(&mut self, epoch: u32, batches: usize, done: usize) {
+        let _ = (epoch, batches, done);
+    }
+    /// One more batch is done.
+    fn batch_done(&mut self) {}
+    /// An epoch was evaluated; `improved` says whether NDCG@20 is the best so far.
+    fn evaluated(&mut self, row: &Row, improved: bool) {
+        let _ = (row, improved);
+    }
+}
+
+/// Hears nothing.
+impl Observer for () {}
+
+/// How training ended.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// All epochs are done, or patience ran out.
+    Finished(Box<Summary>),
+    /// It was asked to stop; a checkpoint has been written.
+    Interrupted {
+        /// Completed epochs.
+        epoch: u32,
+    },
+}
+
+/// One run: a method on a data set, in a folder.
+pub struct Run<'a> {
+    settings: &'a Settings,
+    data: &'a Dataset,
+    device: &'a Found,
+    folder: &'a Path,
+    parts: Parts,
+    engine: Box<dyn Engine>,
+    checkpoints: CheckpointFolder,
+    progress: Progress,
+    best: Option<BestTables>,
+    last_checkpoint: Instant,
+}
+
+impl<'a> Run<'a> {
+    /// A fresh run. `folder` must exist.
+    ///
+    /// # Errors
+    /// Any [`Error`] of settings, data or folder.
+    pub fn start(
+        settings: &'a Settings,
+        data: &'a Dataset,
+        device: &'a Found,
+        folder: &'a Path,
+    ) -> Result<Self, Error> {
+        settings.check()?;
+        let parts = Parts::new(data, settings.protocol, settings.valid_ratio, settings.seed)?;
+        let tables = Tables::init(data.users.len(), data.items.len(), settings.hyper.dim, settings.seed);
+        let engine = Box::new(Autodiff::new(settings.method, &settings.hyper, &tables, &device.device));
+        Ok(Self {
+            settings,
+            data,
+            device,
+            folder,
+            parts,
+            engine,
+            checkpoints: CheckpointFolder::create(folder)?,
+            progress: Progress::default(),
+            best: None,
+            last_checkpoint: Instant::now(),
+        })
+    }
+
+    /// Continues the run in `folder` from its checkpoint, or from the beginning where it ended before the first one.
+    ///
+    /// # Errors
+    /// Any [`Error`] of settings, data or folder; [`Error::Run`] where the data is not what the run was trained on.
+    pub fn resume(
+        settings: &'a Settings,
+        data: &'a Dataset,
+        device: &'a Found,
+        folder: &'a Path,
+    ) -> Result<Self, Error> {
+        let mut run = Self::start(settings, data, device, folder)?;
+        if run.checkpoints.exists() {
+            let Checkpoint { state, progress, best, data: fingerprint } = run.checkpoints.load()?;
+            if fingerprint != data.fingerprint() {
+                return Err(Error::Run {
+                    path: folder.into(),
+                    problem: "the data is not what this run was trained on".into(),
+                    remedy: "give the same files and preparation, or start a new run".into(),
+                });
+            }
+            run.engine.restore(&state)?;
+            (run.progress, run.best) = (progress, best);
+        }
+        Ok(run)
+    }
+
+    /// The parts of the data under the run's protocol.
+    pub fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
+    /// Completed epochs.
+    pub fn epoch(&self) -> u32 {
+        self.progress.epoch
+    }
+
+    /// Trains until the end or until `stop` is set.
+    ///
+    /// # Errors
+    /// Any [`Error`]; [`Error::Diverged`] where the loss is no number any more.
+    pub fn train(mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Outcome, Error> {
+        let Settings { seed, eval_every, epochs, .. } = *self.settings;
+        let hyper = &self.settings.hyper;
+        let sampler = Uniform::new(self.data.items.len(), hyper.negatives, seed);
+        let fit = self.parts.fit.clone();
+        let mut log = MetricsLog::open(self.folder, self.progress.epoch)?;
+        while !self.is_over() {
+            let number = self.progress.epoch + 1;
+            let mut clock = Instant::now();
+            let epoch = Epoch::new(&fit, &sampler, seed, number, hyper.batch_size, hyper.keep_last);
+            observer.epoch_started(number, epoch.len(), self.progress.batch);
+            while self.progress.batch < epoch.len() {
+                let stopping = stop.load(Ordering::Relaxed);
+                let long = !self.settings.checkpoint_every.is_zero();
+                if stopping || (long && self.last_checkpoint.elapsed() >= self.settings.checkpoint_every) {
+                    self.progress.partial_seconds += clock.elapsed().as_secs_f64();
+                    self.checkpoint()?;
+                    clock = Instant::now();
+                }
+                if stopping {
+                    return Ok(Outcome::Interrupted { epoch: self.progress.epoch });
+                }
+                self.engine.step(&epoch.batch(self.progress.batch))?;
+                self.progress.batch += 1;
+                observer.batch_done();
+            }
+            let loss = self.engine.take_loss()?;
+            let seconds = self.progress.partial_seconds + clock.elapsed().as_secs_f64();
+            if !loss.is_finite() {
+                return Err(Error::Diverged { epoch: number, loss });
+            }
+            self.progress.epoch_seconds.push(seconds);
+            (self.progress.epoch, self.progress.batch, self.progress.partial_seconds) = (number, 0, 0.0);
+            if number % eval_every == 0 || number == epochs {
+                let (row, improved) = self.evaluate(loss, seconds)?;
+                log.append(&row)?;
+                observer.evaluated(&row, improved);
+            }
+            if self.is_over() || self.last_checkpoint.elapsed() >= self.settings.checkpoint_every {
+                self.checkpoint()?;
+            }
+        }
+        let summary = self.summary()?;
+        summary.write(self.folder)?;
+        Ok(Outcome::Finished(Box::new(summary)))
+    }
+
+    fn is_over(&self) -> bool {
+        let stale = self.progress.selection.stale;
+        self.progress.epoch >= self.settings.epochs || self.settings.patience.is_some_and(|patience| stale >= patience)
+    }
+
+    fn evaluate(&mut self, loss: f64, train_seconds: f64) -> Result<(Row, bool), Error> {
+        let clock = Instant::now();
+        let epoch = self.progress.epoch;
+        let tables = self.engine.tables()?;
+        let metrics = self.parts.evaluate(&tables, &self.parts.watched)?;
+        let mut improved = false;
+        if self.settings.protocol != Protocol::Final {
+            improved = self.progress.selection.observe(epoch, &metrics);
+            if improved {
+                self.best = Some(BestTables { epoch, tables });
+            }
+        }
+        let part = self.parts.watched.name.to_string();
+        let eval_seconds = clock.elapsed().as_secs_f64();
+        Ok((Row { epoch, part, loss, train_seconds, eval_seconds, metrics }, improved))
+    }
+
+    fn checkpoint(&mut self) -> Result<(), Error> {
+        self.checkpoints.store(&Checkpoint {
+            state: self.engine.state()?,
+            progress: self.progress.clone(),
+            best: self.best.clone(),
+            data: self.data.fingerprint(),
+        })?;
+        self.last_checkpoint = Instant::now();
+        Ok(())
+    }
+
+    fn summary(&self) -> Result<Summary, Error> {
+        let last = self.parts.evaluate(&self.engine.tables()?, &self.parts.test)?;
+        let at = |report: &Report, epoch: u32| -> BTreeMap<String, Reported> {
+            report.iter().map(|(name, value)| (name.to_string(), Reported { value, epoch })).collect()
+        };
+        let best = match (self.settings.protocol, &self.best) {
+            (Protocol::Final, _) => BTreeMap::new(),
+            (Protocol::Paper, _) => {
+                self.progress.selection.best.iter().map(|(name, best)| (name.clone(), (*best).into())).collect()
+            }
+            (Protocol::Validated, Some(best)) => at(&self.parts.evaluate(&best.tables, &self.parts.test)?, best.epoch),
+            // Validation never rose above zero: the last epoch is as good as any.
+            (Protocol::Validated, None) => at(&last, self.progress.epoch),
+        };
+        Ok(Summary {
+            method: self.settings.method,
+            protocol: self.settings.protocol,
+            protocol_text: self.settings.protocol.describe().into(),
+            selected_by: self.settings.selected_by(),
+            best,
+            last,
+            epochs: self.progress.epoch,
+            seconds_per_epoch: median(&self.progress.epoch_seconds),
+            seed: self.settings.seed,
+            data: self.data.name.clone(),
+            split: self.data.split.clone(),
+            data_fingerprint: format!("{:016x}", self.data.fingerprint()),
+            statistics: Statistics::of(self.data),
+            device: self.device.description.clone(),
+            threads: rayon::current_num_threads(),
+            versions: Summary::versions(),
+        })
+    }
+}

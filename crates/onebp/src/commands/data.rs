@@ -1,0 +1,88 @@
+//! `onebp data stats` and `onebp data prepare`.
+
+use crate::{
+    data_source::{Source, load_and_tell},
+    failure::Failure,
+    options::DataOptions,
+    output::{self, Terminal},
+};
+use onebp_data::{Dataset, Statistics, write_prepared};
+use std::path::PathBuf;
+
+/// Look at data, or prepare it once for many runs.
+#[derive(clap::Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(clap::Subcommand)]
+enum Action {
+    /// Print counts and distributions.
+    Stats {
+        /// `synthetic`, the NAME of a folder in the data directory, or the path of a file or folder.
+        data: String,
+        #[command(flatten)]
+        reading: Box<DataOptions>,
+    },
+    /// Filter, split and write a folder that `--data` reads as it is.
+    Prepare {
+        /// `synthetic`, the NAME of a folder in the data directory, or the path of a file or folder.
+        data: String,
+        /// Folder to write; must not exist or be empty.
+        #[arg(long, value_name = "DIR")]
+        output: PathBuf,
+        #[command(flatten)]
+        reading: Box<DataOptions>,
+    },
+}
+
+pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
+    match arguments.action {
+        Action::Stats { data, reading } => {
+            let dataset = load_and_tell(&Source::find(&data)?, &reading.load_options(), &terminal)?;
+            print(&dataset, &terminal)
+        }
+        Action::Prepare { data, output, reading } => {
+            let options = reading.load_options();
+            let source = Source::find(&data)?;
+            let loaded = source.load(&options)?;
+            write_prepared(&loaded.dataset, &loaded.sources, Some(&options.preparation), &output)?;
+            for warning in &loaded.dataset.warnings {
+                terminal.tell(&format!("warning: {warning}"));
+            }
+            terminal.tell(&format!("prepared folder: {}", output.display()));
+            print(&loaded.dataset, &terminal)
+        }
+    }
+}
+
+fn print(dataset: &Dataset, terminal: &Terminal) -> Result<(), Failure> {
+    let statistics = Statistics::of(dataset);
+    if terminal.json {
+        return output::json(&statistics);
+    }
+    let spread = |spread: onebp_data::Spread| {
+        format!("min {}, median {}, mean {:.1}, max {}", spread.min, spread.median, spread.mean, spread.max)
+    };
+    let lines = [
+        ("users", statistics.users.to_string()),
+        ("items", statistics.items.to_string()),
+        ("train", statistics.train.to_string()),
+        ("valid", statistics.valid.to_string()),
+        ("test", statistics.test.to_string()),
+        ("density", format!("{:.4} %", 100.0 * statistics.density)),
+        ("items per user", spread(statistics.per_user)),
+        ("users per item", spread(statistics.per_item)),
+        ("Gini of item popularity", format!("{:.3}", statistics.item_gini)),
+        ("items that hold 80 %", format!("{:.1} % of the catalogue", 100.0 * statistics.head_share)),
+        ("items without training", statistics.items_without_train.to_string()),
+        ("users without training", statistics.users_without_train.to_string()),
+        ("users without test", statistics.users_without_test.to_string()),
+        ("users with every item", statistics.users_with_all_items.to_string()),
+        ("test pairs of cold items", statistics.cold_test_pairs.to_string()),
+    ];
+    let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let text: Vec<String> = lines.iter().map(|(name, value)| format!("{name:width$}  {value}")).collect();
+    output::result(&text.join("\n"))
+}

@@ -1,0 +1,8 @@
+//! One file per command: wiring and printing only.
+
+pub mod data;
+pub mod evaluate;
+pub mod export;
+pub mod recommend;
+pub mod similar;
+pub mod train;

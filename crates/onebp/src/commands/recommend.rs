@@ -1,0 +1,133 @@
+//! `onebp recommend`.
+
+use crate::{
+    failure::{Exit, Failure},
+    frame::{self, FileFormat},
+    output::{self, Terminal},
+    run_folder,
+};
+use onebp_eval::{DotProduct, rank};
+use polars::prelude::{Column, DataFrame};
+use serde::Serialize;
+use std::{
+    io::IsTerminal,
+    path::{Path, PathBuf},
+};
+
+/// List the best new items for users.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Folder of the run.
+    #[arg(long, value_name = "DIR")]
+    run: PathBuf,
+    /// Users, by the ids of the data.
+    #[arg(long, value_name = "ID", num_args = 1.., required_unless_present = "all")]
+    user: Vec<String>,
+    /// All users.
+    #[arg(long, conflicts_with = "user")]
+    all: bool,
+    /// Items per user.
+    #[arg(short, long = "top", default_value_t = 10, value_name = "K")]
+    k: usize,
+    /// Write to a file (.tsv, .csv, .jsonl, .parquet) instead of stdout.
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Titles of items: u.item, movies.dat, or two columns id and title.
+    #[arg(long, value_name = "FILE")]
+    items: Option<PathBuf>,
+}
+
+/// A line of the result. Ids are those of the data.
+#[derive(Serialize)]
+struct Row<'a> {
+    user: &'a str,
+    item: &'a str,
+    rank: u32,
+    score: f32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    title: Option<&'a str>,
+}
+
+pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
+    let format = arguments.output.as_deref().map(FileFormat::of).transpose()?;
+    if arguments.k == 0 {
+        return Err(Failure::usage("-k 0 asks for nothing; give at least 1"));
+    }
+    let titles = arguments.items.as_deref().map(onebp_data::titles).transpose()?;
+    let trained = run_folder::open(&arguments.run, &terminal)?;
+    let ids = &trained.data.users;
+    let users: Vec<u32> = if arguments.all {
+        (0..ids.len() as u32).collect()
+    } else {
+        arguments
+            .user
+            .iter()
+            .map(|raw| ids.dense(raw).ok_or_else(|| unknown("user", raw, ids.all())))
+            .collect::<Result<_, _>>()?
+    };
+    let tables = &trained.tables;
+    let scorer = DotProduct::new(&tables.users.values, &tables.items.values, tables.users.dim)?;
+    let lists = rank(&scorer, &trained.parts.test.seen, &users, arguments.k, None)?;
+    let mut rows = Vec::new();
+    for (&user, list) in users.iter().zip(lists.lists()) {
+        for (rank, &(item, score)) in (1..).zip(list) {
+            let item = trained.data.items.raw(item);
+            let title = titles.as_ref().map(|titles| titles.get(item).map_or("", String::as_str));
+            rows.push(Row { user: ids.raw(user), item, rank, score, title });
+        }
+    }
+    match (arguments.output, format) {
+        (Some(path), Some(format)) => write(&rows, &path, format, &terminal),
+        _ => print(&rows, &terminal),
+    }
+}
+
+/// An id that the data does not have.
+pub fn unknown(what: &str, raw: &str, known: &[String]) -> Failure {
+    let some: Vec<&str> = known.iter().take(5).map(String::as_str).collect();
+    Failure::new(
+        Exit::Data,
+        format!("{what} {raw} does not occur in the data of this run; ids there look like {}", some.join(", ")),
+    )
+}
+
+fn to_frame(rows: &[Row]) -> Result<DataFrame, Failure> {
+    let mut columns = vec![
+        Column::new("user".into(), rows.iter().map(|row| row.user).collect::<Vec<_>>()),
+        Column::new("item".into(), rows.iter().map(|row| row.item).collect::<Vec<_>>()),
+        Column::new("rank".into(), rows.iter().map(|row| row.rank).collect::<Vec<_>>()),
+        Column::new("score".into(), rows.iter().map(|row| row.score).collect::<Vec<_>>()),
+    ];
+    if rows.iter().any(|row| row.title.is_some()) {
+        columns.push(Column::new("title".into(), rows.iter().map(|row| row.title).collect::<Vec<_>>()));
+    }
+    frame::frame(columns)
+}
+
+fn write(rows: &[Row], path: &Path, format: FileFormat, terminal: &Terminal) -> Result<(), Failure> {
+    let bytes = match format {
+        FileFormat::Jsonl => frame::json_lines(rows)?,
+        _ => frame::encode(to_frame(rows)?, format)?,
+    };
+    onebp_train::atomic::write(path, &bytes)?;
+    terminal.tell(&format!("{} rows written to {}", rows.len(), path.display()));
+    Ok(())
+}
+
+fn print(rows: &[Row], terminal: &Terminal) -> Result<(), Failure> {
+    let text = if terminal.json {
+        frame::json_lines(rows)?
+    } else if std::io::stdout().is_terminal() {
+        let cells = |row: &Row| {
+            let mut cells = vec![row.item.to_string(), row.rank.to_string(), format!("{:.4}", row.score)];
+            cells.extend(row.title.map(str::to_string));
+            (row.user.to_string(), cells)
+        };
+        let mut header = vec!["user", "item", "rank", "score"];
+        header.extend(rows.iter().any(|row| row.title.is_some()).then_some("title"));
+        output::table(&header, &rows.iter().map(cells).collect::<Vec<_>>()).into_bytes()
+    } else {
+        frame::encode(to_frame(rows)?, FileFormat::Tsv)?
+    };
+    output::result(String::from_utf8_lossy(&text).trim_end_matches('\n'))
+}

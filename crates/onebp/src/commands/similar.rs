@@ -1,0 +1,77 @@
+//! `onebp similar`.
+
+use crate::{
+    commands::recommend::unknown,
+    failure::Failure,
+    output::{self, Terminal},
+    run_folder,
+};
+use onebp_data::Csr;
+use onebp_eval::{DotProduct, rank};
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// List the items nearest to an item, by the cosine of their embeddings.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Folder of the run.
+    #[arg(long, value_name = "DIR")]
+    run: PathBuf,
+    /// The item, by its id in the data.
+    #[arg(long, value_name = "ID")]
+    item: String,
+    /// How many.
+    #[arg(short, long = "top", default_value_t = 10, value_name = "K")]
+    k: usize,
+    /// Titles of items: u.item, movies.dat, or two columns id and title.
+    #[arg(long, value_name = "FILE")]
+    items: Option<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    item: &'a str,
+    rank: u32,
+    cosine: f32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    title: Option<&'a str>,
+}
+
+pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
+    if arguments.k == 0 {
+        return Err(Failure::usage("-k 0 asks for nothing; give at least 1"));
+    }
+    let titles = arguments.items.as_deref().map(onebp_data::titles).transpose()?;
+    let trained = run_folder::open(&arguments.run, &terminal)?;
+    let ids = &trained.data.items;
+    let item = ids.dense(&arguments.item).ok_or_else(|| unknown("item", &arguments.item, ids.all()))?;
+
+    // The cosine is the dot product of rows of length one; the item itself is left out of its own list.
+    let table = &trained.tables.items;
+    let mut unit = table.values.clone();
+    for row in unit.chunks_mut(table.dim) {
+        let norm = row.iter().map(|x| x * x).sum::<f32>().sqrt();
+        row.iter_mut().for_each(|x| *x /= norm.max(f32::MIN_POSITIVE));
+    }
+    let itself = Csr::from_pairs(table.rows, table.rows, &[(item, item)])?;
+    let lists = rank(&DotProduct::new(&unit, &unit, table.dim)?, &itself, &[item], arguments.k, None)?;
+    let title = |item: &str| titles.as_ref().map(|titles| titles.get(item).map_or("", String::as_str));
+    let rows: Vec<Row> = (1..)
+        .zip(lists.list(0))
+        .map(|(rank, &(item, cosine))| {
+            let item = ids.raw(item);
+            Row { item, rank, cosine, title: title(item) }
+        })
+        .collect();
+    if terminal.json {
+        return output::json(&rows);
+    }
+    let mut header = vec!["item", "rank", "cosine"];
+    header.extend(titles.is_some().then_some("title"));
+    let cells = |row: &Row| {
+        let mut cells = vec![row.rank.to_string(), format!("{:.4}", row.cosine)];
+        cells.extend(row.title.map(str::to_string));
+        (row.item.to_string(), cells)
+    };
+    output::result(&output::table(&header, &rows.iter().map(cells).collect::<Vec<_>>()))
+}

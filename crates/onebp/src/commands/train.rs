@@ -1,0 +1,271 @@
+//! `onebp train`.
+
+use crate::{
+    data_source::{Source, load_and_tell},
+    failure::{Exit, Failure},
+    options::{Resolved, TrainOptions},
+    output::{self, Progress, Terminal},
+    run_folder,
+};
+use onebp_data::Dataset;
+use onebp_eval::Report;
+use onebp_model::{
+    Method,
+    device::{self, Found},
+};
+use onebp_train::{Outcome, Parts, Protocol, Run, Settings, Summary};
+use serde::Serialize;
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+/// Train a model and evaluate it.
+#[derive(clap::Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    options: TrainOptions,
+    /// Take options from a TOML file; flags win.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Folder of the run; a free one under runs/ otherwise.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Continue the run in this folder; only --epochs, --patience, --threads and --checkpoint-every may change.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["config", "out"])]
+    resume: Option<PathBuf>,
+}
+
+/// Options that do not change what a run has computed so far.
+const CHANGEABLE: [&str; 4] = ["epochs", "patience", "threads", "checkpoint-every"];
+
+/// A row of the result table.
+enum Line {
+    Popularity(Report),
+    Trained(Box<Summary>),
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Printed<'a> {
+    run: &'a Path,
+    #[serde(flatten)]
+    summary: &'a Summary,
+    compare: std::collections::BTreeMap<&'a str, serde_json::Value>,
+}
+
+pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
+    let Arguments { options: flags, config, out, resume } = arguments;
+    let file = match (&config, &resume) {
+        (Some(path), _) => TrainOptions::from_file(path)?,
+        (None, Some(folder)) => {
+            refuse_changes(&flags)?;
+            run_folder::read_options(folder)?
+        }
+        (None, None) => TrainOptions::default(),
+    };
+    limit_threads(flags.threads.or(file.threads))?;
+    // The saved configuration is complete: no preset may slip under it.
+    let preset_of = |data: &str| if resume.is_some() { None } else { Source::find(data).ok()?.preset() };
+    let mut resolved = TrainOptions::resolve(&flags, &file, preset_of)?;
+    let source = Source::find(resolved.options.data.as_deref().unwrap_or_default())?;
+    resolved.options.data = Some(source.canonical());
+    let settings = resolved.options.settings()?;
+    settings.check()?;
+
+    let data = load_and_tell(&source, &resolved.options.reading.load_options(), &terminal)?;
+    let found = device::find(resolved.options.device.unwrap_or_default())?;
+    tell_settings(&resolved, &found, &terminal);
+
+    let folder = match &resume {
+        Some(folder) => folder.clone(),
+        None => run_folder::create(out.as_deref(), &source.short_name(), settings.method.as_str())?,
+    };
+    let _lock = run_folder::lock(&folder)?;
+    let stop = stop_on_interrupt()?;
+    let context = Context { data: &data, found: &found, terminal, stop: &stop, root: &folder };
+    let (summary, parts) = context.train(&resolved.options, &settings, &folder, resume.is_some())?;
+
+    let mut lines = vec![(settings.method.as_str().to_string(), Line::Trained(Box::new(summary)))];
+    for name in resolved.options.compare.iter().flatten() {
+        let line = if name == "popularity" {
+            Line::Popularity(parts.evaluate_popularity()?)
+        } else if *name == settings.method.as_str() {
+            continue;
+        } else {
+            Line::Trained(Box::new(context.train_other(name, &flags, &file, preset_of)?))
+        };
+        lines.push((name.clone(), line));
+    }
+    print(&folder, &settings, &lines, &terminal)
+}
+
+/// What all trainings of one command share.
+struct Context<'a> {
+    data: &'a Dataset,
+    found: &'a Found,
+    terminal: Terminal,
+    stop: &'a AtomicBool,
+    root: &'a Path,
+}
+
+impl Context<'_> {
+    /// Trains in `folder`, from its checkpoint where asked.
+    fn train(
+        &self,
+        options: &TrainOptions,
+        settings: &Settings,
+        folder: &Path,
+        resume: bool,
+    ) -> Result<(Summary, Parts), Failure> {
+        let run = if resume { Run::resume } else { Run::start }(settings, self.data, self.found, folder)?;
+        run_folder::save_options(folder, options)?;
+        if resume {
+            self.terminal.tell(&format!("resuming {} after epoch {}", folder.display(), run.epoch()));
+        } else {
+            self.terminal.tell(&format!("run folder: {}", folder.display()));
+        }
+        let parts = run.parts().clone();
+        let mut progress = Progress::new(self.terminal, settings.method.as_str(), settings.epochs, run.epoch());
+        let outcome = run.train(self.stop, &mut progress)?;
+        drop(progress);
+        match outcome {
+            Outcome::Finished(summary) => Ok((*summary, parts)),
+            Outcome::Interrupted { epoch } => Err(Failure::new(
+                Exit::Interrupted,
+                format!(
+                    "interrupted after epoch {epoch}; a checkpoint is written, continue with: onebp train --resume {}",
+                    self.root.display()
+                ),
+            )),
+        }
+    }
+
+    /// Trains another method for comparison, with its own defaults under the same flags, in a folder of its own.
+    fn train_other(
+        &self,
+        name: &str,
+        flags: &TrainOptions,
+        file: &TrainOptions,
+        preset_of: impl Fn(&str) -> Option<String>,
+    ) -> Result<Summary, Failure> {
+        let folder = self.root.join("compare").join(name);
+        let resume = folder.join("config.toml").exists();
+        let method = Method::ALL.into_iter().find(|method| method.as_str() == name);
+        let (flags, file) = if resume {
+            let changes = TrainOptions { epochs: flags.epochs, patience: flags.patience, ..TrainOptions::default() };
+            (changes, run_folder::read_options(&folder)?)
+        } else {
+            (TrainOptions { method, ..flags.clone() }, file.clone())
+        };
+        let mut options = TrainOptions::resolve(&flags, &file, preset_of)?.options;
+        options.compare = None;
+        onebp_train::atomic::create_folder(&folder)?;
+        let settings = options.settings()?;
+        settings.check()?;
+        Ok(self.train(&options, &settings, &folder, resume)?.0)
+    }
+}
+
+fn refuse_changes(flags: &TrainOptions) -> Result<(), Failure> {
+    let table = toml::Table::try_from(flags).map_err(|error| Failure::usage(error.to_string()))?;
+    match table.keys().find(|key| !CHANGEABLE.contains(&key.as_str())) {
+        Some(key) => Err(Failure::usage(format!(
+            "--{key} cannot change when a run is resumed (only {} can); start a new run for it",
+            CHANGEABLE.map(|name| format!("--{name}")).join(", ")
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Bounds every pool of threads that the libraries would start by themselves.
+fn limit_threads(threads: Option<usize>) -> Result<(), Failure> {
+    // The product of a ranking block runs inside our own threads; nested ones would only get in their way.
+    let mut variables = vec![("MATMUL_NUM_THREADS", 1)];
+    if let Some(threads) = threads {
+        if threads == 0 {
+            return Err(Failure::usage("threads = 0 cannot work; give at least 1, or leave it out for all cores"));
+        }
+        variables.extend([("POLARS_MAX_THREADS", threads), ("LP_NUM_THREADS", threads)]);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+        pool.map_err(|error| Failure::new(Exit::Unexpected, format!("threads: {error}")))?;
+    }
+    for (name, value) in variables {
+        // SAFETY: the command has just started; no other thread of ours reads or writes the environment.
+        unsafe { std::env::set_var(name, value.to_string()) };
+    }
+    Ok(())
+}
+
+/// The first interrupt asks for a checkpoint, the second ends at once.
+fn stop_on_interrupt() -> Result<Arc<AtomicBool>, Failure> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = stop.clone();
+    ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(Exit::Interrupted as i32);
+        }
+    })
+    .map_err(|error| Failure::new(Exit::Unexpected, format!("cannot listen for interrupts: {error}")))?;
+    Ok(stop)
+}
+
+fn tell_settings(resolved: &Resolved, found: &Found, terminal: &Terminal) {
+    terminal.tell(&format!("device: {}; threads: {}", found.description, rayon::current_num_threads()));
+    let preset = resolved.preset.as_ref().map_or("none".to_string(), Clone::clone);
+    terminal.tell(&format!("preset: {preset}"));
+    for layer in ["flag", "file", "preset", "default"] {
+        let of_layer = resolved.origins.iter().filter(|(_, _, origin)| *origin == layer);
+        let values: Vec<String> = of_layer.map(|(key, value, _)| format!("{key}={value}")).collect();
+        if !values.is_empty() {
+            terminal.tell(&format!("settings by {layer}: {}", values.join(" ")));
+        }
+    }
+}
+
+fn print(folder: &Path, settings: &Settings, lines: &[(String, Line)], terminal: &Terminal) -> Result<(), Failure> {
+    let Some((_, Line::Trained(summary))) = lines.first() else { return Ok(()) };
+    if terminal.json {
+        let compare = lines[1..].iter().map(|(name, line)| {
+            let value = match line {
+                Line::Popularity(report) => serde_json::to_value(report),
+                Line::Trained(summary) => serde_json::to_value(summary),
+            };
+            (name.as_str(), value.unwrap_or_default())
+        });
+        return output::json(&Printed { run: folder, summary, compare: compare.collect() });
+    }
+    let mut rows: Vec<(String, Vec<String>)> = Vec::new();
+    for (name, line) in lines {
+        let cells = |value: &dyn Fn(&str) -> Option<String>| -> Vec<String> {
+            output::COLUMNS.iter().map(|column| value(column).unwrap_or_else(|| "-".into())).collect()
+        };
+        match line {
+            Line::Popularity(report) => {
+                rows.push((name.clone(), cells(&|metric| Some(format!("{:.4}", report.get(metric)?)))));
+            }
+            Line::Trained(summary) => {
+                rows.push((name.clone(), cells(&|metric| Some(format!("{:.4}", summary.reported(metric)?)))));
+                if settings.protocol != Protocol::Final {
+                    let epoch = |metric: &str| Some(summary.best.get(metric)?.epoch.to_string());
+                    rows.push(("  epoch".into(), cells(&epoch)));
+                }
+            }
+        }
+    }
+    let mut header = vec![""];
+    header.extend(output::COLUMNS);
+    terminal.tell(&format!("\n{}, protocol `{}`: {}", summary.data, summary.protocol.as_str(), summary.protocol_text));
+    output::result(&output::table(&header, &rows))?;
+    terminal.tell(&format!(
+        "\n{} epochs, {:.3} s each (median, training only); everything is in {}\nnext: onebp recommend --run {2} --user {}",
+        summary.epochs,
+        summary.seconds_per_epoch,
+        folder.display(),
+        "ID"
+    ));
+    Ok(())
+}

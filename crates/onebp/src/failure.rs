@@ -1,0 +1,91 @@
+//! Errors as the outside world sees them: one message and a documented exit code.
+
+use std::fmt;
+
+/// Exit codes of the program. They are part of its interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Something unexpected; a bug where it says so.
+    Unexpected = 1,
+    /// Wrong usage: flags, configuration, settings.
+    Usage = 2,
+    /// The data cannot be read or used.
+    Data = 3,
+    /// The device is not available or failed.
+    Device = 4,
+    /// The run folder or its checkpoint is missing, damaged or does not fit.
+    Run = 5,
+    /// Training diverged.
+    Diverged = 6,
+    /// Interrupted; a checkpoint has been written.
+    Interrupted = 130,
+}
+
+/// What `--help` says about exit codes.
+pub const EXIT_CODES: &str = "Exit codes: 0 success, 1 unexpected error, 2 wrong usage or configuration, 3 bad data, \
+                              4 device unavailable or failed, 5 bad run folder or checkpoint, 6 training diverged, \
+                              130 interrupted (a checkpoint has been written).";
+
+/// A failed command.
+#[derive(Debug)]
+pub struct Failure {
+    /// Exit code.
+    pub exit: Exit,
+    /// One message for a person.
+    pub message: String,
+}
+
+impl Failure {
+    /// A failure with a code.
+    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into() }
+    }
+
+    /// Wrong usage or configuration.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, message)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl From<onebp_data::Error> for Failure {
+    fn from(error: onebp_data::Error) -> Self {
+        Self::new(Exit::Data, error.to_string())
+    }
+}
+
+impl From<onebp_model::Error> for Failure {
+    fn from(error: onebp_model::Error) -> Self {
+        let exit = match error {
+            onebp_model::Error::Parameter { .. } => Exit::Usage,
+            onebp_model::Error::State(_) => Exit::Run,
+            _ => Exit::Device,
+        };
+        Self::new(exit, error.to_string())
+    }
+}
+
+impl From<onebp_train::Error> for Failure {
+    fn from(error: onebp_train::Error) -> Self {
+        use onebp_train::Error;
+        match error {
+            Error::Data(error) => error.into(),
+            Error::Model(error) => error.into(),
+            Error::Settings { .. } => Self::usage(error.to_string()),
+            Error::Diverged { .. } | Error::Evaluation(_) => Self::new(Exit::Diverged, error.to_string()),
+            _ => Self::new(Exit::Run, error.to_string()),
+        }
+    }
+}
+
+impl From<onebp_eval::Error> for Failure {
+    fn from(error: onebp_eval::Error) -> Self {
+        onebp_train::Error::from(error).into()
+    }
+}

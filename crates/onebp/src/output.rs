@@ -1,0 +1,131 @@
+//! What a person or a pipe sees: results on stdout, everything else on stderr.
+
+use crate::failure::{Exit, Failure};
+use comfy_table::{CellAlignment, Table, presets};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use onebp_eval::Report;
+use onebp_train::{GUIDE, Observer, Row};
+use std::{
+    io::{IsTerminal, Write},
+    time::{Duration, Instant},
+};
+
+/// How talkative the program is.
+#[derive(Clone, Copy, Debug)]
+pub struct Terminal {
+    /// Say nothing but results and errors.
+    pub quiet: bool,
+    /// Results as JSON.
+    pub json: bool,
+}
+
+impl Terminal {
+    /// A line for a person, on stderr.
+    pub fn tell(&self, line: &str) {
+        if !self.quiet {
+            // Nothing can be done about a closed stderr.
+            let _ = writeln!(std::io::stderr(), "{line}");
+        }
+    }
+}
+
+/// A result, on stdout.
+///
+/// # Errors
+/// Where stdout cannot be written. A reader that has seen enough (`| head`) ends the program without a word.
+pub fn result(text: &str) -> Result<(), Failure> {
+    let mut stdout = std::io::stdout().lock();
+    let written =
+        stdout.write_all(text.as_bytes()).and_then(|()| stdout.write_all(b"\n")).and_then(|()| stdout.flush());
+    match written {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(error) => Err(Failure::new(Exit::Unexpected, format!("stdout: {error}"))),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// A result as JSON, on stdout.
+///
+/// # Errors
+/// As [`result`].
+pub fn json(value: &impl serde::Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|error| Failure::new(Exit::Unexpected, format!("JSON: {error}")))?;
+    result(&text)
+}
+
+/// The columns of the paper's tables.
+pub const COLUMNS: [&str; 12] =
+    ["P@5", "R@5", "F1@5", "NDCG@5", "P@10", "R@10", "F1@10", "NDCG@10", "P@20", "R@20", "F1@20", "NDCG@20"];
+
+/// A table with a name in the first column and numbers in the others.
+pub fn table(header: &[&str], rows: &[(String, Vec<String>)]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(header.to_vec());
+    for (name, values) in rows {
+        table.add_row(std::iter::once(name).chain(values));
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    let lines = table.to_string();
+    lines.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+}
+
+/// All metrics of one report, one line each.
+pub fn report_table(report: &Report) -> String {
+    let rows: Vec<_> = report.iter().map(|(name, value)| (name.to_string(), vec![format!("{value:.4}")])).collect();
+    table(&["metric", "value"], &rows)
+}
+
+/// A progress bar on a terminal; elsewhere a line now and then.
+pub struct Progress {
+    bar: ProgressBar,
+    terminal: Terminal,
+    epochs: u32,
+    name: String,
+    last_line: Instant,
+}
+
+/// Time between lines where there is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+impl Progress {
+    /// Progress of a run of `epochs` epochs called `name`, of which `done` are done.
+    pub fn new(terminal: Terminal, name: &str, epochs: u32, done: u32) -> Self {
+        let shown = !terminal.quiet && std::io::stderr().is_terminal();
+        let target = if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(Some(u64::from(epochs)), target).with_position(u64::from(done));
+        let style = ProgressStyle::with_template("{prefix} {wide_bar} epoch {pos}/{len} {msg} [{elapsed}, {eta} left]");
+        if let Ok(style) = style {
+            bar.set_style(style);
+        }
+        bar.set_prefix(name.to_string());
+        bar.enable_steady_tick(Duration::from_millis(250));
+        Self { bar, terminal, epochs, name: name.into(), last_line: Instant::now() }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+impl Observer for Progress {
+    fn epoch_started(&mut self, epoch: u32, _batches: usize, _done: usize) {
+        self.bar.set_position(u64::from(epoch - 1));
+    }
+
+    fn evaluated(&mut self, row: &Row, _improved: bool) {
+        let guide = row.metrics.get(GUIDE).unwrap_or(f64::NAN);
+        let message = format!("loss {:.4}, {GUIDE} {guide:.4} ({})", row.loss, row.part);
+        self.bar.set_position(u64::from(row.epoch));
+        self.bar.set_message(message.clone());
+        let due = self.last_line.elapsed() >= LINE_EVERY || row.epoch == self.epochs;
+        if self.bar.is_hidden() && due {
+            self.last_line = Instant::now();
+            self.terminal.tell(&format!("{} epoch {}/{} {message}", self.name, row.epoch, self.epochs));
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! The folder of a run: a free name for a new one, its configuration, and a trained model read back from it.
+
+use crate::{
+    data_source::{Source, load_and_tell},
+    failure::{Exit, Failure},
+    options::TrainOptions,
+    output::Terminal,
+};
+use onebp_data::Dataset;
+use onebp_model::{Tables, engine::State};
+use onebp_train::{Checkpoint, CheckpointFolder, Parts, atomic};
+use std::{
+    fs::{File, TryLockError},
+    path::{Path, PathBuf},
+};
+
+const CONFIG: &str = "config.toml";
+
+/// Creates the folder of a new run: `out`, or the first free `runs/DATA-METHOD[-K]`.
+///
+/// # Errors
+/// A run failure where `out` already holds a run.
+pub fn create(out: Option<&Path>, data: &str, method: &str) -> Result<PathBuf, Failure> {
+    let path = match out {
+        Some(path) => path.to_path_buf(),
+        None => {
+            let base = format!("{}-{method}", data.replace(['/', '\\'], "-"));
+            let candidates = (1..).map(|k| if k == 1 { base.clone() } else { format!("{base}-{k}") });
+            let free = candidates.map(|name| Path::new("runs").join(name)).find(|path| !path.exists());
+            free.unwrap_or_else(|| Path::new("runs").join(base))
+        }
+    };
+    if path.join(CONFIG).exists() {
+        return Err(Failure::new(
+            Exit::Run,
+            format!(
+                "{}: there is a run already; continue it with --resume {0}, or choose another folder with --out",
+                path.display()
+            ),
+        ));
+    }
+    if path.exists() && !path.is_dir() {
+        return Err(Failure::new(Exit::Run, format!("{}: not a folder; choose another with --out", path.display())));
+    }
+    Ok(atomic::create_folder(&path)?)
+}
+
+/// Saves the resolved options.
+///
+/// # Errors
+/// A run failure where the folder cannot be written.
+pub fn save_options(folder: &Path, options: &TrainOptions) -> Result<(), Failure> {
+    let text = format!("# Resolved options of this run; `onebp train --config` repeats it.\n{}", options.to_toml()?);
+    Ok(atomic::write(&folder.join(CONFIG), text.as_bytes())?)
+}
+
+/// Reads the options of an existing run.
+///
+/// # Errors
+/// A run failure where `folder` holds no run.
+pub fn read_options(folder: &Path) -> Result<TrainOptions, Failure> {
+    let path = folder.join(CONFIG);
+    if !path.exists() {
+        let problem = if folder.exists() { "no run is in this folder (no config.toml)" } else { "no such folder" };
+        let remedy = "give the folder that `onebp train` named";
+        return Err(Failure::new(Exit::Run, format!("{}: {problem}; {remedy}", folder.display())));
+    }
+    TrainOptions::from_file(&path).map_err(|failure| Failure::new(Exit::Run, failure.message))
+}
+
+/// Keeps other processes from training in the same folder for as long as the result lives.
+///
+/// # Errors
+/// A run failure where another process holds it.
+pub fn lock(folder: &Path) -> Result<File, Failure> {
+    let path = folder.join(".lock");
+    let failure = |problem: String| Failure::new(Exit::Run, format!("{}: {problem}", path.display()));
+    let file = File::create(&path).map_err(|error| failure(error.to_string()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            Err(failure("another process trains in this folder; wait for it, or choose another with --out".into()))
+        }
+        Err(TryLockError::Error(error)) => Err(failure(error.to_string())),
+    }
+}
+
+/// A trained model with the data it was trained on.
+pub struct Trained {
+    /// The resolved options of the run.
+    pub options: TrainOptions,
+    /// The data, checked to be the same.
+    pub data: Dataset,
+    /// The data under the run's protocol.
+    pub parts: Parts,
+    /// The embeddings.
+    pub tables: Tables,
+    /// The epoch they come from, from 1.
+    pub epoch: u32,
+}
+
+/// Reads the model of a run: the best epoch under protocols that select one, else the last.
+///
+/// # Errors
+/// A failure naming what is missing, damaged or different.
+pub fn open(folder: &Path, terminal: &Terminal) -> Result<Trained, Failure> {
+    let options = read_options(folder)?;
+    let quiet = Terminal { quiet: true, ..*terminal };
+    let source = Source::find(options.data.as_deref().unwrap_or_default())?;
+    let data = load_and_tell(&source, &options.reading.load_options(), &quiet)?;
+    let Checkpoint { state, progress, best, data: fingerprint } = CheckpointFolder::open(folder).load()?;
+    if fingerprint != data.fingerprint() {
+        return Err(Failure::new(
+            Exit::Run,
+            format!(
+                "{}: {} is not the data that this run was trained on; bring the same files back",
+                folder.display(),
+                source.canonical()
+            ),
+        ));
+    }
+    let (tables, epoch) = match best {
+        Some(best) => (best.tables, best.epoch),
+        None => (tables_of(state).map_err(|name| missing(folder, name))?, progress.epoch),
+    };
+    let fits = tables.users.rows == data.users.len() && tables.items.rows == data.items.len();
+    if !fits || tables.users.dim != tables.items.dim {
+        return Err(missing(folder, "a table of the right shape"));
+    }
+    let settings = options.settings()?;
+    let parts = Parts::new(&data, settings.protocol, settings.valid_ratio, settings.seed)?;
+    terminal.tell(&format!("model: {}, epoch {epoch}", folder.display()));
+    Ok(Trained { options, data, parts, tables, epoch })
+}
+
+fn tables_of(mut state: State) -> Result<Tables, &'static str> {
+    let users = state.tensors.remove("users").ok_or("users")?;
+    let items = state.tensors.remove("items").ok_or("items")?;
+    Ok(Tables { users, items })
+}
+
+fn missing(folder: &Path, what: &str) -> Failure {
+    Failure::new(Exit::Run, format!("{}: the checkpoint lacks {what}; train anew", folder.display()))
+}

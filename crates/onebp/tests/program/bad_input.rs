@@ -1,0 +1,205 @@
+//! Wrong input gets one clear message that names the place and the remedy, and the documented exit code.
+
+use super::*;
+
+/// Runs, expects the code, one line that starts with `error: `, every fragment in it, and no trace of a panic.
+fn refused(place: &Place, arguments: &str, code: i32, fragments: &[&str]) {
+    let ended = place.run(arguments);
+    assert_eq!(ended.code, code, "onebp {arguments}\n{}", ended.stderr);
+    let errors: Vec<&str> = ended.stderr.lines().filter(|line| line.starts_with("error: ")).collect();
+    assert_eq!(errors.len(), 1, "onebp {arguments}\n{}", ended.stderr);
+    for fragment in fragments {
+        assert!(errors[0].contains(fragment), "onebp {arguments}\nwants {fragment:?} in {}", errors[0]);
+    }
+    assert!(!ended.stderr.contains("panicked") && !ended.stderr.contains("internal error"), "{}", ended.stderr);
+    assert_eq!(ended.stdout, "", "nothing on stdout");
+}
+
+fn data_refused(content: impl AsRef<[u8]>, options: &str, fragments: &[&str]) {
+    let place = Place::new();
+    place.file("bad.csv", content);
+    refused(&place, &format!("data stats bad.csv {options}"), 3, fragments);
+    refused(&place, &format!("train --data bad.csv {options}"), 3, fragments);
+    assert!(!place.path().join("runs").exists(), "no run folder is left behind");
+}
+
+#[test]
+fn wrong_separator() {
+    data_refused("user,item\na,b\nc,d\n", "--format delimited --separator ;", &["bad.csv", "separator"]);
+}
+
+#[test]
+fn missing_column() {
+    let fragments = ["bad.csv", "movie", "user", "thing"];
+    data_refused("user,thing\na,b\nc,d\n", "--item-column movie", &fragments);
+}
+
+#[test]
+fn missing_field_in_a_line() {
+    data_refused("user,item,rating\na,b,1\nc,d\ne,f,2\n", "", &["bad.csv:3"]);
+}
+
+#[test]
+fn text_where_a_number_must_be() {
+    let text = "user,item,rating\na,b,5\na,c,five\nb,c,4\n";
+    data_refused(text, "--min-rating 3", &["bad.csv:3", "five"]);
+}
+
+#[test]
+fn empty_file_and_header_only() {
+    data_refused("", "", &["bad.csv", "empty"]);
+    data_refused("user,item\n", "", &["bad.csv"]);
+}
+
+#[test]
+fn invalid_utf_8() {
+    data_refused(b"user,item\na,b\nc,d\xff\xfe\n", "", &["bad.csv:3", "UTF-8"]);
+}
+
+#[test]
+fn truncated_parquet() {
+    let place = Place::new();
+    place.file("small.csv", small_csv());
+    let options = "--dim 2 --batch-size 64 --epochs 1 --device ndarray --quiet";
+    place.ok(&format!("train --data small.csv {options} --out run"));
+    place.ok("recommend --run run --all --output whole.parquet");
+    let whole = std::fs::read(place.path().join("whole.parquet")).unwrap();
+    place.file("half.parquet", &whole[..whole.len() / 2]);
+    refused(&place, "data stats half.parquet", 3, &["half.parquet", "Parquet"]);
+    place.file("fake.parquet", "user,item\na,b\n");
+    refused(&place, "data stats fake.parquet --format parquet", 3, &["fake.parquet", "Parquet"]);
+}
+
+/// Ids are names: their size costs nothing.
+#[test]
+fn absurdly_large_ids_are_only_names() {
+    let place = Place::new();
+    place.file("big.csv", "user,item\n18446744073709551616,99999999999999999999999\n2,99999999999999999999999\n2,3\n");
+    place.ok("data stats big.csv");
+    place.file("split/train.txt", "0 4000000000 4294967296\n7 1\n");
+    place.file("split/test.txt", "0 1\n7 4000000000\n");
+    let stats: serde_json::Value = serde_json::from_str(&place.ok("data stats split --json").stdout).unwrap();
+    assert_eq!((&stats["users"], &stats["items"]), (&2.into(), &3.into()));
+}
+
+#[test]
+fn users_with_everything_or_nothing() {
+    let place = Place::new();
+    // User 0 owns the whole catalogue, user 1 has no item at all, in the LightGCN format.
+    place.file("split/train.txt", "0 0 1 2 3\n1\n2 0 3\n");
+    place.file("split/test.txt", "2 1\n");
+    let options = "--dim 2 --batch-size 2 --negatives 2 --epochs 2 --protocol final --device ndarray";
+    let ended = place.ok(&format!("train --data split {options} --out run"));
+    assert!(ended.stderr.contains("warning"), "{}", ended.stderr);
+    let lists = place.ok("recommend --run run --all -k 5").stdout;
+    assert!(lists.lines().skip(1).all(|line| !line.starts_with("0\t")), "nothing is new to user 0: {lists}");
+}
+
+#[test]
+fn test_items_unknown_to_train_and_overlap() {
+    let place = Place::new();
+    place.file("split/train.csv", "user,item\na,x\na,y\nb,x\nb,y\n");
+    place.file("split/test.csv", "user,item\na,new\nb,x\nb,z\n");
+    let ended = place.ok("data stats split");
+    let warnings: Vec<&str> = ended.stderr.lines().filter(|line| line.starts_with("warning: ")).collect();
+    assert!(warnings.iter().any(|line| line.contains("test.csv:2")), "first unknown item: {warnings:?}");
+    assert!(warnings.iter().any(|line| line.contains("test.csv:3")), "first overlap: {warnings:?}");
+    let strict = place.run("data stats split --strict");
+    assert_eq!(strict.code, 3);
+    assert!(strict.stderr.contains("test.csv:"), "{}", strict.stderr);
+}
+
+#[test]
+fn missing_and_ambiguous_paths() {
+    let place = Place::new();
+    refused(&place, "train --data nowhere.csv", 3, &["nowhere.csv", "no such file or folder", "synthetic"]);
+    place.file("two/a.csv", "user,item\na,b\n");
+    place.file("two/b.csv", "user,item\na,b\n");
+    refused(&place, "train --data two", 3, &["a.csv", "b.csv"]);
+    place.file("none/readme.md", "hello");
+    refused(&place, "train --data none", 3, &["none"]);
+}
+
+#[test]
+fn preparation_that_leaves_nothing() {
+    data_refused("user,item,rating\na,b,1\na,c,2\n", "--min-rating 9", &["rating"]);
+    data_refused("user,item\na,b\na,c\nb,c\n", "--min-user 5", &["core"]);
+    data_refused("user,item\na,b\na,c\nb,c\n", "--split time", &["time"]);
+    data_refused("user,item\na,b\na,c\nb,c\n", "--test-ratio 1.5", &["ratio"]);
+}
+
+#[test]
+fn wrong_settings() {
+    let place = Place::new();
+    for (options, name) in [
+        ("--dim 0", "dim"),
+        ("--lr 0", "lr"),
+        ("--lr nan", "lr"),
+        ("--beta 1.5", "beta"),
+        ("--negatives 0", "negatives"),
+        ("--temperature 0", "temperature"),
+        ("--weight-decay=-1", "weight-decay"),
+        ("--batch-size 0", "batch-size"),
+        ("--epochs 0", "epochs"),
+        ("--eval-every 0", "eval-every"),
+        ("--threads 0", "threads"),
+        ("--valid-ratio 1", "valid-ratio"),
+        ("--protocol paper --patience 3", "patience"),
+        ("--preset ml-100", "did you mean `ml-100k`"),
+    ] {
+        refused(&place, &format!("train {options}"), 2, &[name]);
+    }
+    let unknown = place.run("train --metod onebp");
+    assert_eq!(unknown.code, 2);
+    assert!(unknown.stderr.contains("--method"), "clap suggests the nearest flag: {}", unknown.stderr);
+}
+
+#[test]
+fn wrong_configuration_files() {
+    let place = Place::new();
+    place.file("typo.toml", "dim = 8\nlearning-rate = 0.1\nbatchsize = 3\n");
+    refused(&place, "train --config typo.toml", 2, &["typo.toml:", "unknown key", "did you mean `batch-size`"]);
+    place.file("type.toml", "dim = 8\nepochs = \"many\"\n");
+    refused(&place, "train --config type.toml", 2, &["type.toml:2", "epochs"]);
+    place.file("syntax.toml", "dim = 8\nepochs == 3\n");
+    refused(&place, "train --config syntax.toml", 2, &["syntax.toml:2"]);
+    refused(&place, "train --config absent.toml", 2, &["absent.toml"]);
+}
+
+#[test]
+fn wrong_run_folders_and_ids() {
+    let place = Place::new();
+    place.file("small.csv", small_csv());
+    refused(&place, "evaluate --run nowhere", 5, &["nowhere", "no such folder"]);
+    refused(&place, "train --resume nowhere", 5, &["nowhere"]);
+    place.file("empty/readme", "");
+    refused(&place, "recommend --run empty --all", 5, &["empty", "no config.toml"]);
+    let options = "--dim 2 --batch-size 64 --epochs 1 --device ndarray --quiet";
+    place.ok(&format!("train --data small.csv {options} --out run"));
+    refused(&place, "recommend --run run --user nobody", 3, &["user nobody does not occur"]);
+    refused(&place, "similar --run run --item nothing", 3, &["item nothing does not occur"]);
+    refused(&place, "recommend --run run --user u1 -k 0", 2, &["-k 0"]);
+
+    let record = place.path().join("run/checkpoints/checkpoint.json");
+    let whole = std::fs::read_to_string(&record).unwrap();
+    std::fs::write(&record, &whole[..100]).unwrap();
+    refused(&place, "evaluate --run run", 5, &["checkpoint.json", "damaged"]);
+    std::fs::write(&record, &whole).unwrap();
+    for entry in std::fs::read_dir(record.parent().unwrap()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|ending| ending == "safetensors") {
+            std::fs::write(path, b"not tensors").unwrap();
+        }
+    }
+    refused(&place, "evaluate --run run", 5, &["safetensors", "size or checksum"]);
+    std::fs::remove_file(place.path().join("small.csv")).unwrap();
+    refused(&place, "evaluate --run run", 3, &["small.csv"]);
+}
+
+#[test]
+fn training_that_diverges_says_so() {
+    let place = Place::new();
+    place.file("small.csv", small_csv());
+    let options = "--dim 4 --batch-size 64 --epochs 30 --method two-bp --lr 1e30 --device ndarray";
+    refused(&place, &format!("train --data small.csv {options}"), 6, &["diverged", "--lr"]);
+}

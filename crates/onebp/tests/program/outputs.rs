@@ -1,0 +1,146 @@
+//! From a trained model to recommendations and files.
+
+use super::*;
+
+fn trained() -> Place {
+    let place = Place::new();
+    place.file("small.csv", small_csv());
+    place.file("titles.csv", (0..60).map(|i| format!("i{i},Title {i}\n")).collect::<String>());
+    let options = "--dim 4 --batch-size 64 --lr 0.05 --beta 0.9 --epochs 4 --device ndarray --protocol final --quiet";
+    place.ok(&format!("train --data small.csv {options} --out run"));
+    place
+}
+
+#[test]
+fn recommend_gives_new_items_with_raw_ids() {
+    let place = trained();
+    let own: Vec<String> =
+        small_csv().lines().filter_map(|line| line.strip_prefix("u7,")).map(str::to_string).collect();
+    let text = place.ok("recommend --run run --user u7 u8 -k 3").stdout;
+    let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split('\t').collect()).collect();
+    assert_eq!(lines[0], ["user", "item", "rank", "score"]);
+    assert_eq!(lines.len(), 7);
+    assert_eq!(lines[1..4].iter().map(|l| (l[0], l[2])).collect::<Vec<_>>(), [("u7", "1"), ("u7", "2"), ("u7", "3")]);
+    let scores: Vec<f32> = lines[1..4].iter().map(|line| line[3].parse().unwrap()).collect();
+    assert!(scores.windows(2).all(|pair| pair[0] >= pair[1]));
+    let items_in_train: Vec<&str> = lines[1..4].iter().map(|l| l[1]).filter(|i| own.contains(&i.to_string())).collect();
+    assert!(items_in_train.len() <= 2, "at most the two held-out items may come back: {items_in_train:?}");
+
+    let titled = place.ok("recommend --run run --user u7 -k 1 --items titles.csv --json").stdout;
+    let row: serde_json::Value = serde_json::from_str(&titled).unwrap();
+    assert_eq!(row["title"], format!("Title {}", &row["item"].as_str().unwrap()[1..]));
+    assert_eq!(row["rank"], 1);
+}
+
+#[test]
+fn recommend_writes_every_file_format() {
+    let place = trained();
+    for ending in ["tsv", "csv", "jsonl", "parquet"] {
+        place.ok(&format!("recommend --run run --all -k 2 --output all.{ending}"));
+    }
+    assert_eq!(place.read("all.tsv").lines().count(), 121);
+    assert_eq!(place.read("all.tsv").replace('\t', ","), place.read("all.csv"));
+    assert_eq!(place.read("all.jsonl").lines().count(), 120);
+    assert_eq!(&std::fs::read(place.path().join("all.parquet")).unwrap()[..4], b"PAR1");
+    // Our own reader opens it again: user and item are found by name.
+    let stats = place.ok("data stats all.parquet --json").stdout;
+    let stats: serde_json::Value = serde_json::from_str(&stats).unwrap();
+    assert_eq!(stats["users"], 60);
+    let refused = place.run("recommend --run run --all --output all.xlsx");
+    assert_eq!(refused.code, 2);
+    assert!(refused.stderr.contains("use .tsv, .csv, .jsonl or .parquet"));
+}
+
+#[test]
+fn similar_lists_other_items() {
+    let place = trained();
+    let text = place.ok("similar --run run --item i3 -k 4 --items titles.csv --json").stdout;
+    let rows: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
+    assert_eq!(rows.len(), 4);
+    assert!(rows.iter().all(|row| row["item"] != "i3" && row["cosine"].as_f64().unwrap() <= 1.0 + 1e-6));
+    assert_eq!(rows[0]["title"], format!("Title {}", &rows[0]["item"].as_str().unwrap()[1..]));
+    // Four groups with tastes of their own: neighbours of an item come from its block of fifteen.
+    assert!(rows.iter().all(|row| row["item"].as_str().unwrap()[1..].parse::<u32>().unwrap() < 15), "{text}");
+}
+
+#[test]
+fn export_aligns_rows_and_ids() {
+    let place = trained();
+    for format in ["safetensors", "npy", "parquet", "csv"] {
+        place.ok(&format!("export --run run --format {format} --output out-{format}"));
+    }
+    let csv = place.read("out-csv/items.csv");
+    assert_eq!(csv.lines().next(), Some("id,e0,e1,e2,e3"));
+    let ids: Vec<&str> = csv.lines().skip(1).map(|line| line.split(',').next().unwrap()).collect();
+    assert_eq!(ids, place.read("out-npy/item-ids.txt").lines().collect::<Vec<_>>());
+    assert_eq!(ids.len(), 60);
+
+    // The same numbers in all formats.
+    let values: Vec<f32> =
+        csv.lines().skip(1).flat_map(|line| line.split(',').skip(1)).map(|x| x.parse().unwrap()).collect();
+    let floats = |bytes: &[u8]| -> Vec<f32> {
+        bytes.chunks_exact(4).map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect()
+    };
+    let npy = std::fs::read(place.path().join("out-npy/items.npy")).unwrap();
+    assert_eq!(&npy[..6], b"\x93NUMPY");
+    assert_eq!(floats(&npy[npy.len() - 4 * values.len()..]), values);
+    let stored = std::fs::read(place.path().join("out-safetensors/embeddings.safetensors")).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&stored).unwrap();
+    assert_eq!(floats(tensors.tensor("items").unwrap().data()), values);
+    assert_eq!(tensors.tensor("users").unwrap().shape(), [60, 4]);
+}
+
+#[test]
+fn evaluate_repeats_the_summary_and_takes_other_data() {
+    let place = trained();
+    let summary: serde_json::Value = serde_json::from_str(&place.read("run/summary.json")).unwrap();
+    let printed: serde_json::Value = serde_json::from_str(&place.ok("evaluate --run run --json").stdout).unwrap();
+    assert_eq!(printed["metrics"], summary["final"]);
+    assert_eq!(printed["epoch"], 4);
+
+    place.file("later.csv", "user,item\nu7,i58\nu7,i59\nnobody,i1\n");
+    let other = place.ok("evaluate --run run --data later.csv");
+    assert!(other.stderr.contains("1 pairs have a user or an item that the model does not know"), "{}", other.stderr);
+    assert!(other.stdout.contains("NDCG@20"));
+}
+
+#[test]
+fn prepared_folders_train_as_they_are() {
+    let place = Place::new();
+    place.file("small.csv", small_csv());
+    place.ok("data prepare small.csv --output ready --seed 5 --min-item 3");
+    let options = "--dim 4 --batch-size 64 --epochs 2 --device ndarray --quiet --json";
+    let fingerprint = |arguments: &str| {
+        let printed: serde_json::Value = serde_json::from_str(&place.ok(arguments).stdout).unwrap();
+        printed["data_fingerprint"].clone()
+    };
+    let prepared = fingerprint(&format!("train --data ready {options} --out a"));
+    let direct = fingerprint(&format!("train --data small.csv --seed 5 --min-item 3 {options} --out b"));
+    assert_eq!(prepared, direct);
+    let refused = place.run("data prepare small.csv --output ready");
+    assert_eq!(refused.code, 3, "{}", refused.stderr);
+}
+
+#[test]
+fn names_live_in_the_data_directory() {
+    let place = Place::new();
+    place.file("sets/toy/small.csv", small_csv());
+    let mut command = place.command("train --data toy --dim 4 --epochs 1 --batch-size 64 --quiet");
+    let ended = Ended::of(command.env("ONEBP_DATA", place.path().join("sets")).output().unwrap());
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert!(place.path().join("runs/toy-onebp/config.toml").exists());
+    let missing = place.run("train --data toy");
+    assert_eq!(missing.code, 3);
+    assert!(missing.stderr.contains("no such file or folder, and no such name in datasets"), "{}", missing.stderr);
+}
+
+#[test]
+fn help_and_completions() {
+    let place = Place::new();
+    let help = place.ok("--help").stdout;
+    assert!(help.contains("Exit codes") && help.contains("recommend"), "{help}");
+    assert!(place.ok("train --help").stdout.contains("--duplicates"));
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(place.ok(&format!("completions {shell}")).stdout.contains("onebp"));
+    }
+}

@@ -1,0 +1,189 @@
+//! Training, resuming and repeating.
+
+use super::*;
+use std::{collections::BTreeMap, process::Stdio, time::Duration};
+
+const SMALL: &str = "--data small.csv --dim 8 --batch-size 64 --lr 0.01 --device ndarray --quiet";
+
+/// Everything of a run that must not depend on timing: tables, moments, counters, metric values.
+fn substance(place: &Place, run: &str) -> (BTreeMap<String, Vec<u8>>, String, Vec<serde_json::Value>) {
+    let folder = place.path().join(run).join("checkpoints");
+    let mut record: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.join("checkpoint.json")).unwrap()).unwrap();
+    let progress = record["progress"].as_object_mut().unwrap();
+    progress.remove("epoch_seconds");
+    progress.remove("partial_seconds");
+    let tensors = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .filter(|entry| entry.path().extension().is_some_and(|ending| ending == "safetensors"))
+        .map(|entry| (entry.file_name().into_string().unwrap(), std::fs::read(entry.path()).unwrap()))
+        .collect();
+    (tensors, record.to_string(), metric_lines(&place.read(&format!("{run}/metrics.jsonl"))))
+}
+
+fn assert_same(place: &Place, a: &str, b: &str) {
+    let (a, b) = (substance(place, a), substance(place, b));
+    assert_eq!(a.1, b.1, "counters, checksums and progress");
+    assert_eq!(a.2, b.2, "metric values");
+    assert!(a.0 == b.0, "bytes of tables and moments");
+}
+
+/// The files of a run and what they hold.
+#[test]
+fn a_run_leaves_its_files() {
+    let place = Place::new();
+    place.file("small.csv", small_csv());
+    for (protocol, part) in [("validated", "valid"), ("paper", "test"), ("final", "test")] {
+        let run = format!("run-{protocol}");
+        place.ok(&format!("train {SMALL} --epochs 4 --eval-every 2 --protocol {protocol} --out {run}"));
+        let rows = metric_lines(&place.read(&format!("{run}/metrics.jsonl")));
+        assert_eq!(rows.iter().map(|row| row["epoch"].as_u64().unwrap()).collect::<Vec<_>>(), [2, 4]);
+        for name in ["P", "R", "F1", "NDCG"].iter().flat_map(|m| [5, 10, 20].map(|k| format!("{m}@{k}"))) {
+            assert!(rows.iter().all(|row| row[&name].is_f64()), "{name}");
+        }
+        assert!(rows.iter().all(|row| row["part"] == part && row["loss"].is_f64()));
+
+        let summary: serde_json::Value = serde_json::from_str(&place.read(&format!("{run}/summary.json"))).unwrap();
+        assert_eq!(summary["protocol"], protocol);
+        assert!(summary["final"]["NDCG@20"].is_f64());
+        assert!(summary["seconds_per_epoch"].as_f64().unwrap() > 0.0);
+        assert_eq!(summary["statistics"]["users"], 60);
+        match protocol {
+            "final" => assert_eq!(summary["best"], serde_json::json!({})),
+            _ => {
+                let best = &summary["best"]["NDCG@20"];
+                assert!(best["value"].as_f64().unwrap() > 0.0 && best["epoch"].as_u64().unwrap() <= 4);
+            }
+        }
+        if protocol == "paper" {
+            let best = rows.iter().map(|row| row["NDCG@20"].as_f64().unwrap()).fold(0.0, f64::max);
+            assert_eq!(summary["best"]["NDCG@20"]["value"].as_f64(), Some(best));
+        }
+    }
+    let again = place.run(&format!("train {SMALL} --epochs 4 --out run-paper"));
+    assert_eq!(again.code, 5);
+    assert!(again.stderr.contains("there is a run already"), "{}", again.stderr);
+}
+
+/// T46 as a whole program: the same bytes again, with one thread and with two.
+#[test]
+fn same_command_same_bytes() {
+    let place = Place::new();
+    place.file("small.csv", small_csv());
+    for (run, threads) in [("one", 1), ("again", 1), ("two", 2)] {
+        place.ok(&format!("train {SMALL} --epochs 5 --threads {threads} --out {run}"));
+    }
+    assert_same(&place, "one", "again");
+    assert_same(&place, "one", "two");
+    place.ok("train --config one/config.toml --quiet --out from-config");
+    assert_same(&place, "one", "from-config");
+}
+
+/// T45 as a whole program: stopping after 3 epochs and going on to 6 equals 6 at once.
+#[test]
+fn resuming_equals_going_on() {
+    let place = Place::new();
+    place.file("small.csv", small_csv());
+    for method in ["onebp", "two-bp", "user-only"] {
+        let base = format!("train {SMALL} --method {method}");
+        place.ok(&format!("{base} --epochs 6 --out {method}-whole"));
+        place.ok(&format!("{base} --epochs 3 --out {method}-parts"));
+        place.ok(&format!("train --resume {method}-parts --epochs 6 --quiet"));
+        assert_same(&place, &format!("{method}-whole"), &format!("{method}-parts"));
+    }
+    let refused = place.run("train --resume onebp-parts --lr 0.5");
+    assert_eq!(refused.code, 2);
+    assert!(refused.stderr.contains("--lr cannot change when a run is resumed"), "{}", refused.stderr);
+    place.file("small.csv", small_csv() + "u3,i59\n");
+    let refused = place.run("train --resume onebp-parts --epochs 7");
+    assert_eq!(refused.code, 5);
+    assert!(refused.stderr.contains("not what this run was trained on"), "{}", refused.stderr);
+}
+
+/// Kills a training process at `kills` moments, resumes each time, and compares with an uninterrupted run.
+fn survives_kills(kills: u32, signal: &str, expected: Option<i32>) {
+    let place = Place::new();
+    place.file("small.csv", small_csv());
+    let base = format!("train {SMALL} --epochs 60 --checkpoint-every 0");
+    let clock = std::time::Instant::now();
+    place.ok(&format!("{base} --out whole"));
+    let whole = clock.elapsed();
+
+    let mut arguments = format!("{base} --out killed");
+    let mut interrupted = 0;
+    for kill in 0..kills {
+        let mut child = place.command(&arguments).stderr(Stdio::null()).spawn().unwrap();
+        // Moments spread over the whole run, early ones included.
+        std::thread::sleep(whole.mul_f64((f64::from(kill) * 0.618).fract() * 0.5) + Duration::from_millis(20));
+        let id = child.id().to_string();
+        let _ = Command::new("kill").args([signal, &id]).stderr(Stdio::null()).status();
+        let status = child.wait().unwrap();
+        interrupted += u32::from(!status.success());
+        if let (Some(expected), false) = (expected, status.success()) {
+            // A signal that comes before the handler is in place ends the process by itself.
+            assert!(status.code().is_none() || status.code() == Some(expected), "{status}");
+        }
+        if place.path().join("killed/config.toml").exists() {
+            arguments = "train --resume killed --quiet".into();
+        }
+    }
+    assert!(interrupted > 0, "no kill hit the run");
+    place.ok(&arguments);
+    assert_same(&place, "whole", "killed");
+}
+
+#[test]
+fn kill_9_loses_nothing() {
+    survives_kills(4, "-9", None);
+}
+
+/// As above, twenty times; about a minute.
+#[test]
+#[ignore = "long: run by scripts/acceptance"]
+fn kill_9_twenty_times_loses_nothing() {
+    survives_kills(20, "-9", None);
+}
+
+#[test]
+fn interrupts_write_a_checkpoint_and_end_with_130() {
+    survives_kills(3, "-INT", Some(130));
+}
+
+/// T44: every method lowers its loss over 5 epochs on block-structured data and beats popularity in R@5.
+#[test]
+fn every_method_learns() {
+    let place = Place::new();
+    place.file("small.csv", small_csv());
+    for method in ["onebp", "two-bp", "user-only"] {
+        let beta = if method == "two-bp" { "" } else { "--beta 0.9" };
+        let json = place.ok(&format!(
+            "train {SMALL} --method {method} {beta} --lr 0.05 --epochs 5 --protocol final --eval-every 1 --out {method} \
+             --compare popularity --json"
+        ));
+        let losses: Vec<f64> = metric_lines(&place.read(&format!("{method}/metrics.jsonl")))
+            .iter()
+            .map(|row| row["loss"].as_f64().unwrap())
+            .collect();
+        assert!(losses.windows(2).all(|pair| pair[1] < pair[0]), "{method}: {losses:?}");
+        let printed: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+        let (trained, popular) = (&printed["final"]["R@5"], &printed["compare"]["popularity"]["R@5"]);
+        assert!(trained.as_f64() > popular.as_f64(), "{method}: {trained} against {popular}");
+    }
+}
+
+/// The first start of a newcomer, shortened: built-in data, comparison, table.
+#[test]
+fn built_in_data_trains_without_any_option() {
+    let place = Place::new();
+    let ended = place.ok("train --epochs 2 --eval-every 1");
+    for name in ["onebp", "two-bp", "popularity", "NDCG@20"] {
+        assert!(ended.stdout.contains(name), "{}", ended.stdout);
+    }
+    assert!(ended.stderr.contains("run folder: runs/synthetic-onebp"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("preset: synthetic"), "{}", ended.stderr);
+    assert!(place.path().join("runs/synthetic-onebp/compare/two-bp/summary.json").exists());
+    let second = place.ok("train --epochs 1 --compare popularity --quiet");
+    assert_eq!(second.stderr, "");
+    assert!(place.path().join("runs/synthetic-onebp-2/summary.json").exists(), "a free folder of its own");
+}
