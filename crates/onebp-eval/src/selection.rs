@@ -70,8 +70,8 @@ mod tests {
         assert!(selection.best(&[0.0, -0.0, 1.0, 0.0, 1.0]).eq([2, 4, 0]));
         assert!(selection.best(&[-0.0, 0.0, -1.0, f32::MIN, 0.0]).eq([0, 1, 4]));
         assert!(selection.best(&[f32::MIN, EXCLUDED, f32::MAX, EXCLUDED]).eq([2, 0]));
-        assert!(selection.best(&[EXCLUDED; 40]).eq([]));
-        assert!(selection.best(&[]).eq([]));
+        assert!(selection.best(&[EXCLUDED; 40]).next().is_none());
+        assert!(selection.best(&[]).next().is_none());
     }
 
     fn score() -> impl Strategy<Value = f32> {
