@@ -40,10 +40,11 @@ pub(crate) fn check(scorer: &dyn Scorer, seen: &Csr, users: &[u32]) -> Result<()
 /// (`[users.len(), width]`, in the order of `users`). `block` users are scored together (at least 1), as many as the
 /// memory budget allows where it is `None`. Returns the state of every thread that had work.
 ///
-/// `width` and the catalogue must not be empty and `out` must be of the length above.
+/// `seen` and `users` must have passed [`check`], `width` and the catalogue must not be empty, and `out` must be of the
+/// length above.
 ///
 /// # Errors
-/// Those of [`check`], [`Error::NotFinite`], and whatever `visit` returns: the first in the order of `users`.
+/// [`Error::NotFinite`] and whatever `visit` returns: the first in the order of `users`.
 pub(crate) fn for_each_user<T: Send, S: Send>(
     (scorer, seen, users): (&dyn Scorer, &Csr, &[u32]),
     block: Option<usize>,
@@ -52,7 +53,6 @@ pub(crate) fn for_each_user<T: Send, S: Send>(
     state: impl Fn() -> S + Sync,
     visit: impl Fn(&mut S, u32, &[f32], &mut [T]) -> Result<(), Error> + Sync,
 ) -> Result<Vec<S>, Error> {
-    check(scorer, seen, users)?;
     let items = scorer.items();
     let threads = rayon::current_num_threads();
     let block = block.unwrap_or_else(|| block_size(users.len(), items, threads)).clamp(1, users.len().max(1));

@@ -131,32 +131,50 @@ pub fn evaluate(
     for worker in &workers {
         listed.iter_mut().zip(&worker.listed).for_each(|(total, count)| *total += count);
     }
-    let means = means(&values, layout.width());
-    let mut report = Vec::new();
+    let with_truth = |&(_, user): &(usize, u32)| !truth.row(user).is_empty();
+    Ok(Report {
+        values: averages(cutoffs, &layout, &values, &mut listed, n),
+        per_user: options.per_user.then(|| {
+            let kept: Vec<(usize, u32)> = users.iter().copied().enumerate().filter(with_truth).collect();
+            per_user(cutoffs, &layout, &values, &kept)
+        }),
+    })
+}
+
+/// The named averages of a report, from the values of users `[users, layout.width()]` and `listed` `[cutoffs, N]`.
+fn averages(
+    cutoffs: &[usize],
+    layout: &Layout,
+    values: &[f64],
+    listed: &mut [u32],
+    items: usize,
+) -> Vec<(String, f64)> {
+    let means = means(values, layout.width());
+    let mut named = Vec::new();
     for (at, k) in cutoffs.iter().enumerate() {
         let of_accuracy = &means[at * ACCURACY.len()..][..ACCURACY.len()];
-        report.extend(ACCURACY.iter().zip(of_accuracy).map(|(name, &mean)| (format!("{name}@{k}"), mean)));
-        if options.beyond_accuracy {
-            let listed = &mut listed[at * n..][..n];
-            report.push((format!("coverage@{k}"), coverage(listed)));
-            report.push((format!("Gini@{k}"), gini(listed)));
-            report.push((format!("ARP@{k}"), means[layout.accuracy + layout.auc + at]));
+        named.extend(ACCURACY.iter().zip(of_accuracy).map(|(name, &mean)| (format!("{name}@{k}"), mean)));
+        if layout.popularity > 0 {
+            let listed = &mut listed[at * items..][..items];
+            named.push((format!("coverage@{k}"), coverage(listed)));
+            named.push((format!("Gini@{k}"), gini(listed)));
+            named.push((format!("ARP@{k}"), means[layout.accuracy + layout.auc + at]));
         }
     }
     let of_auc = &means[layout.accuracy..][..layout.auc];
-    report.extend(of_auc.iter().filter(|mean| !mean.is_nan()).map(|&mean| ("AUC".to_string(), mean)));
+    named.extend(of_auc.iter().filter(|mean| !mean.is_nan()).map(|&mean| ("AUC".to_string(), mean)));
+    named
+}
 
-    let per_user = options.per_user.then(|| {
-        let with_truth = || users.iter().enumerate().filter(|&(_, &user)| !truth.row(user).is_empty());
-        let column = |at: usize| with_truth().map(|(row, _)| values[row * layout.width() + at] as f32).collect();
-        let names = cutoffs.iter().flat_map(|k| ACCURACY.iter().map(move |name| format!("{name}@{k}")));
-        let names = names.chain(options.auc.then(|| "AUC".to_string()));
-        PerUser {
-            users: with_truth().map(|(_, &user)| user).collect(),
-            values: names.enumerate().map(|(at, name)| (name, column(at))).collect(),
-        }
-    });
-    Ok(Report { values: report, per_user })
+/// Accuracy and AUC of the users `kept`, each with their row of `values` `[users, layout.width()]`.
+fn per_user(cutoffs: &[usize], layout: &Layout, values: &[f64], kept: &[(usize, u32)]) -> PerUser {
+    let column = |at: usize| kept.iter().map(|&(row, _)| values[row * layout.width() + at] as f32).collect();
+    let names = cutoffs.iter().flat_map(|k| ACCURACY.iter().map(move |name| format!("{name}@{k}")));
+    let names = names.chain((layout.auc > 0).then(|| "AUC".to_string()));
+    PerUser {
+        users: kept.iter().map(|&(_, user)| user).collect(),
+        values: names.enumerate().map(|(at, name)| (name, column(at))).collect(),
+    }
 }
 
 /// The columns of one user's values, in this order.

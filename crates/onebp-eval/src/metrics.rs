@@ -22,7 +22,7 @@
 //! | metric | value |
 //! |---|---|
 //! | coverage@k | items with c_j > 0, divided by N |
-//! | Gini@k | with c ascending, sum_r (2r - N - 1) c_(r) / (N sum c): 0 where all items are listed equally often, (N-1)/N where one item is |
+//! | Gini@k | with c ascending, sum_r (2r - N - 1) c_r / (N sum c): 0 for equal counts, (N - 1) / N for a single item |
 //!
 //! Sources: Järvelin and Kekäläinen, "Cumulated gain-based evaluation of IR techniques", TOIS 2002 (NDCG, binary gains);
 //! Hanley and McNeil, Radiology 1982 (AUC by ranks); Fleder and Hosanagar, Management Science 2009 (Gini of
@@ -45,9 +45,11 @@ impl Discounts {
     /// For lists of up to `length` items.
     pub fn new(length: usize) -> Self {
         let weight: Vec<f64> = (0..length).map(|r| 1.0 / ((r + 2) as f64).log2()).collect();
-        let mut ideal = vec![0.0; length + 1];
-        for n in 0..length {
-            ideal[n + 1] = ideal[n] + weight[n];
+        let mut sum = 0.0;
+        let mut ideal = vec![sum];
+        for weight in &weight {
+            sum += weight;
+            ideal.push(sum);
         }
         Self { weight, ideal }
     }
