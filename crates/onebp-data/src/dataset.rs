@@ -68,15 +68,13 @@ pub struct Dataset {
 impl Dataset {
     /// Adds a warning for users from whom nothing can be learned, and for users to whom nothing can be recommended.
     pub(crate) fn warn_about_users(&mut self) {
-        let items = self.items.len();
         let odd = |length: usize, what: &str, so: &str| {
             let mut users = (0..self.users.len() as u32).filter(|&user| self.train.row(user).len() == length);
-            let first = users.next()?;
-            let count = users.count() + 1;
-            Some(format!("{count} users {what} (the first is {}); {so}", crate::error::quote(self.users.raw(first))))
+            let first = crate::error::quote(self.users.raw(users.next()?));
+            Some(format!("users {what}: {}, {so} (the first: {first})", users.count() + 1))
         };
-        let none = odd(0, "have no training item", "they are not trained");
-        let all = odd(items, "have every item in train", "nothing is left to rank for them");
+        let none = odd(0, "without a training item", "not trained");
+        let all = odd(self.items.len(), "with every item in train", "nothing is left to rank for them");
         self.warnings.extend(none.into_iter().chain(all));
     }
 

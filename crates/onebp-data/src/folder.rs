@@ -8,8 +8,11 @@ use crate::Error;
 use crate::error::quote;
 use std::path::{Path, PathBuf};
 
-/// The file that makes a folder a prepared one.
+/// The card of a prepared folder.
 pub(crate) const CARD: &str = "dataset.json";
+
+/// All of these are there in a prepared folder; `dataset.json` alone may be anybody's.
+const PREPARED: [&str; 4] = [CARD, "users.tsv", "items.tsv", "train.tsv"];
 
 /// What [`look`] found.
 #[derive(Debug, PartialEq)]
@@ -35,7 +38,7 @@ enum Role {
 /// [`Error::File`] where there is nothing readable or more than one candidate, with the candidates.
 pub(crate) fn look(folder: &Path) -> Result<Found, Error> {
     let names = names(folder)?;
-    if names.iter().any(|name| name == CARD) {
+    if PREPARED.iter().all(|needed| names.iter().any(|name| name == needed)) {
         return Ok(Found::Prepared);
     }
     let data: Vec<&String> = names.iter().filter(|name| is_data(name)).collect();
@@ -193,7 +196,7 @@ mod tests {
             Ok(Found::Single("ratings.csv".into()))
         );
         assert_eq!(look_at(&["plays.tsv"]), Ok(Found::Single("plays.tsv".into())));
-        assert_eq!(look_at(&["dataset.json", "train.tsv", "test.tsv"]), Ok(Found::Prepared));
+        assert_eq!(look_at(&["dataset.json", "train.tsv", "test.tsv", "users.tsv", "items.tsv"]), Ok(Found::Prepared));
     }
 
     #[test]

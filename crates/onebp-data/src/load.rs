@@ -116,27 +116,6 @@ mod tests {
             .map_err(|error| error.to_string().replace(&*path.to_string_lossy(), "folder"))
     }
 
-    const STRICT: LoadOptions = LoadOptions {
-        read: ReadOptions {
-            format: None,
-            user_column: None,
-            item_column: None,
-            rating_column: None,
-            time_column: None,
-            separator: None,
-            header: None,
-        },
-        preparation: Preparation {
-            min_rating: None,
-            user_core: 1,
-            item_core: 1,
-            split: crate::SplitRule::Ratio,
-            test_ratio: 0.2,
-            seed: 42,
-        },
-        strict: true,
-    };
-
     #[test]
     fn parts_in_different_formats_share_ids() {
         let files = [
@@ -159,22 +138,23 @@ mod tests {
     #[test]
     fn oddities_are_warnings_or_strictly_errors() {
         let train = ("train.csv", "user,item\na,x\na,y\na,x\nb,y\n");
+        let strict = LoadOptions { strict: true, ..Default::default() };
         let cases = [
             (
                 "user,item\nb,x\na,y\n",
-                "1 test pairs are in train as well and were removed from test (the first: folder/test.csv:3)",
+                "test pairs that are in train as well: 1, removed from test (the first: folder/test.csv:3)",
                 "folder/test.csv:3: the test pair of user `a` and item `y` is in train as well; remove the line from one of \
                  the two files",
             ),
             (
                 "user,item\nb,x\nb,z\na,z\n",
-                "2 test pairs have items without a training pair; these stay in the catalogue (the first: folder/test.csv:3)",
+                "test pairs whose item has no training pair: 2, kept in the catalogue (the first: folder/test.csv:3)",
                 "folder/test.csv:3: item `z` of this test pair has no training pair; remove the line, or load without \
                  `strict` to keep it as something that can hardly be hit",
             ),
             (
                 "user,item\nc,x\n",
-                "1 test pairs have users without a training pair; these stay (the first: folder/test.csv:2)",
+                "test pairs whose user has no training pair: 1, kept (the first: folder/test.csv:2)",
                 "folder/test.csv:2: user `c` of this test pair has no training pair; remove the line, or load without \
                  `strict` to keep it as something that can hardly be hit",
             ),
@@ -182,9 +162,9 @@ mod tests {
         for (test, warning, error) in cases {
             let files = [train, ("test.csv", test)];
             let warnings = load_files(&files, &LoadOptions::default()).unwrap().dataset.warnings;
-            assert_eq!(warnings[0], "1 rows of train.csv repeat a pair and were collapsed");
+            assert_eq!(warnings[0], "rows of train.csv that repeat a pair: 1, collapsed");
             assert_eq!(warnings[1], warning);
-            assert_eq!(load_files(&files, &STRICT).unwrap_err(), error);
+            assert_eq!(load_files(&files, &strict).unwrap_err(), error);
         }
     }
 
@@ -192,11 +172,8 @@ mod tests {
     fn users_with_nothing_or_everything_in_train_are_warned_of() {
         let files = [("train.csv", "user,item\na,x\na,y\nb,x\n"), ("test.csv", "user,item\nb,y\nc,x\nd,x\n")];
         let warnings = load_files(&files, &LoadOptions::default()).unwrap().dataset.warnings;
-        assert_eq!(warnings[1], "2 users have no training item (the first is `c`); they are not trained");
-        assert_eq!(
-            warnings[2],
-            "1 users have every item in train (the first is `a`); nothing is left to rank for them"
-        );
+        assert_eq!(warnings[1], "users without a training item: 2, not trained (the first: `c`)");
+        assert_eq!(warnings[2], "users with every item in train: 1, nothing is left to rank for them (the first: `a`)");
     }
 
     #[test]
@@ -238,7 +215,7 @@ mod tests {
         let of_file = load(&path.join("u.data"), "small", &LoadOptions::default()).unwrap();
         assert_eq!(of_folder.dataset.fingerprint(), of_file.dataset.fingerprint());
         assert_eq!((of_file.dataset.train.len(), of_file.dataset.test.len()), (16, 4));
-        assert_eq!((of_file.dataset.name.as_str(), of_file.dataset.split.as_str()), ("small", "ratio 0.2, seed 42"));
+        assert_eq!((of_file.dataset.name.as_str(), of_file.dataset.split.as_str()), ("small", "ratio 0.2, seed 2022"));
         assert!(
             load(&path.join("nothing"), "small", &LoadOptions::default())
                 .unwrap_err()

@@ -80,7 +80,7 @@ impl Check<'_> {
                 let (user, item) = pairs[row];
                 let (user, item) = (quote(self.users.raw(user)), quote(self.items.raw(item)));
                 let said = format!("the {part} pair of user {user} and item {item} is in {called} as well");
-                (said, format!("{} {part} pairs are in {called} as well and were removed from {part}", overlaps.len()))
+                (said, format!("{part} pairs that are in {called} as well: {}, removed from {part}", overlaps.len()))
             })?;
             pairs.iter_mut().filter(|(user, item)| other.contains(*user, *item)).for_each(|pair| *pair = REMOVED);
         }
@@ -92,7 +92,7 @@ impl Check<'_> {
         }
         if csr.len() < kept.len() {
             let repeated = kept.len() - csr.len();
-            self.warnings.push(format!("{repeated} rows of {} repeat a pair and were collapsed", name(&rows.path)));
+            self.warnings.push(format!("rows of {} that repeat a pair: {repeated}, collapsed", name(&rows.path)));
         }
         if let Some(train) = train {
             self.unknown(rows, &pairs, part, train)?;
@@ -108,15 +108,14 @@ impl Check<'_> {
         self.oddity(rows, &cold, remedy, |row| {
             let item = quote(self.items.raw(pairs[row].1));
             let said = format!("item {item} of this {part} pair has no training pair");
-            let all =
-                format!("{} {part} pairs have items without a training pair; these stay in the catalogue", cold.len());
+            let all = format!("{part} pairs whose item has no training pair: {}, kept in the catalogue", cold.len());
             (said, all)
         })?;
         let new = places(pairs, |(user, _)| train.row(user).is_empty());
         self.oddity(rows, &new, remedy, |row| {
             let user = quote(self.users.raw(pairs[row].0));
             let said = format!("user {user} of this {part} pair has no training pair");
-            (said, format!("{} {part} pairs have users without a training pair; these stay", new.len()))
+            (said, format!("{part} pairs whose user has no training pair: {}, kept", new.len()))
         })
     }
 

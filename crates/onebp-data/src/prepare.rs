@@ -61,7 +61,7 @@ pub fn prepare(interactions: &Interactions, name: &str, preparation: &Preparatio
     let mut warnings = Vec::new();
     let mut events = distinct(interactions, &rows);
     if events.len() < rows.len() {
-        warnings.push(format!("{} rows repeat a pair of user and item and were collapsed", rows.len() - events.len()));
+        warnings.push(format!("rows that repeat a pair of user and item: {}, collapsed", rows.len() - events.len()));
     }
     k_core(&mut events, preparation.user_core, preparation.item_core);
     if events.is_empty() {
@@ -212,7 +212,7 @@ mod tests {
         );
         assert_eq!((dataset.train.len(), dataset.test.len()), (2, 2));
         assert_eq!(dataset.split, "rating >= 4, 2-core users, 2-core items, ratio 0.5, seed 2022");
-        assert_eq!(dataset.warnings, ["1 rows repeat a pair of user and item and were collapsed"]);
+        assert_eq!(dataset.warnings, ["rows that repeat a pair of user and item: 1, collapsed"]);
     }
 
     #[test]

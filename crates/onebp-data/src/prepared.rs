@@ -133,7 +133,7 @@ fn hexadecimal(fingerprint: u64) -> String {
 pub(crate) fn read_prepared(folder: &Path) -> Result<Loaded, Error> {
     let path = folder.join(CARD);
     let text = read_text(&path)?;
-    let plain = "delete it to read the folder as plain files";
+    let plain = "restore the folder, or move this file away to read the others as a plain split";
     let card: Card = serde_json::from_str(&text)
         .map_err(|error| Error::file(&path, format!("is no card of a prepared data set: {error}"), plain))?;
     if card.version != VERSION {
@@ -243,7 +243,7 @@ mod tests {
         write_prepared(&dataset(), &[], None, &folder).unwrap();
         std::fs::write(folder.join("test.tsv"), "user\titem\nzoe\t10\n").unwrap();
         let message = load(&folder, "x", &LoadOptions::default()).unwrap_err().to_string();
-        assert!(message.ends_with("they were changed since; delete it to read the folder as plain files"), "{message}");
+        assert!(message.ends_with("read the others as a plain split"), "{message}");
         std::fs::remove_file(folder.join(CARD)).unwrap();
         assert_eq!(load(&folder, "x", &LoadOptions::default()).unwrap().dataset.test.len(), 1);
         std::fs::write(folder.join(CARD), "{}").unwrap();

@@ -35,8 +35,8 @@ const ITEM: &[&str] = &[
     "news",
     "newsid",
 ];
-const RATING: &[&str] = &["rating", "score", "stars", "overall", "preference"];
-const TIME: &[&str] = &["time", "timestamp", "ts", "unixtime", "unixreviewtime"];
+const RATING: &[&str] = &["rating", "r", "score", "stars", "overall", "preference"];
+const TIME: &[&str] = &["time", "timestamp", "ts", "t", "unixtime", "unixreviewtime"];
 
 /// Positions of the columns, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,16 +116,17 @@ impl Columns {
     }
 }
 
-/// Whether a header would be recognised by this name.
-pub(crate) fn is_known(name: &str, options: &ReadOptions) -> bool {
+/// Whether a line of words is a header: it holds a name of users or one that the options ask for, or two known names.
+/// One known name alone may be an id, since items may well be called `book` or `news`.
+pub(crate) fn is_header(fields: &[String], options: &ReadOptions) -> bool {
     let asked = [&options.user_column, &options.item_column, &options.rating_column, &options.time_column];
-    let plain = plain(name);
-    // Single letters are too weak to tell a header from an id.
-    let known = [USER, ITEM, RATING, TIME].concat().iter().any(|known| known.len() > 1 && *known == plain);
-    known
-        || (!name.is_empty()
-            && name.parse::<u64>().is_err()
-            && asked.iter().any(|asked| asked.as_deref() == Some(name)))
+    let is_asked =
+        |name: &String| name.parse::<f64>().is_err() && asked.into_iter().flatten().any(|asked| asked == name);
+    // Single letters are too weak.
+    let known = |known: &[&str], name: &String| name.len() > 1 && known.contains(&&*plain(name));
+    let users = fields.iter().any(|name| known(USER, name));
+    let all = fields.iter().filter(|name| [USER, ITEM, RATING, TIME].iter().any(|of| known(of, name))).count();
+    users || all > 1 || fields.iter().any(is_asked)
 }
 
 /// The first of `names` that is known to hold items.

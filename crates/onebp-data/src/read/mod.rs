@@ -162,6 +162,7 @@ fn guess(text: &str, options: &ReadOptions) -> Format {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn read_text(name: &str, text: &str, options: &ReadOptions) -> Result<(Interactions, Source), String> {
         let folder = tempfile::tempdir().unwrap();
@@ -205,6 +206,63 @@ mod tests {
         let (other, _) = read_text("a", "user,item\n9,a\n10,b\n", &ReadOptions::default()).unwrap();
         assert_eq!((one.users.all(), one.items.all()), (other.users.all(), other.items.all()));
         assert_eq!((one.user, one.item), (vec![1, 0], vec![1, 0]));
+    }
+
+    proptest! {
+        /// The same interactions in every format are the same interactions.
+        #[test]
+        fn every_format_says_the_same(
+            rows in prop::collection::vec((0u32..2000, 0u32..2000, 0u32..10, 0i64..1_000_000), 3..40),
+        ) {
+            use polars::prelude::{Column, DataFrame};
+            let lines = |header: &str, separator: &str| {
+                let line = |&(u, i, r, t): &(u32, u32, u32, i64)| {
+                    [u.to_string(), i.to_string(), (r as f32 / 2.0).to_string(), t.to_string()].join(separator) + "\n"
+                };
+                header.to_owned() + &rows.iter().map(line).collect::<String>()
+            };
+            let none = ReadOptions::default();
+            let table = ReadOptions { format: Some(Format::Delimited), separator: Some('\t'), ..none.clone() };
+            let (expected, _) = read_text("a", &lines("", "\t"), &table).unwrap();
+            prop_assert_eq!(expected.rating.as_ref().unwrap()[0], rows[0].2 as f32 / 2.0);
+            for (header, separator, format) in [
+                ("", "::", Format::MovieLens),
+                ("userId,movieId,rating,timestamp\n", ",", Format::MovieLens),
+                ("user_id:token\titem_id:token\trating:float\ttimestamp:float\n", "\t", Format::RecBole),
+                ("\"user\";\"item\";\"rating\";\"time\"\n", ";", Format::Delimited),
+            ] {
+                let (read, source) = read_text("a", &lines(header, separator), &none).unwrap();
+                prop_assert_eq!(source.format, format);
+                prop_assert_eq!(&read, &expected);
+            }
+
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("a.bin");
+            let mut frame = DataFrame::new_infer_height(vec![
+                Column::new("user".into(), rows.iter().map(|row| row.0).collect::<Vec<_>>()),
+                Column::new("item".into(), rows.iter().map(|row| row.1.to_string()).collect::<Vec<_>>()),
+                Column::new("rating".into(), rows.iter().map(|row| row.2 as f64 / 2.0).collect::<Vec<_>>()),
+                Column::new("time".into(), rows.iter().map(|row| row.3).collect::<Vec<_>>()),
+            ])
+            .unwrap();
+            polars_io::prelude::ParquetWriter::new(std::fs::File::create(&path).unwrap()).finish(&mut frame).unwrap();
+            let (read, source) = super::read(&path, &none).unwrap();
+            prop_assert_eq!(source.format, Format::Parquet);
+            prop_assert_eq!(&read, &expected);
+
+            // Lists know neither ratings nor times, and put the items of a user in one line.
+            let mut lists = std::collections::BTreeMap::<u32, String>::new();
+            rows.iter().for_each(|(user, item, ..)| *lists.entry(*user).or_default() += &format!(" {item}"));
+            let text: String = lists.iter().map(|(user, items)| format!("{user}{items}\n")).collect();
+            let list = ReadOptions { format: Some(Format::LightGcn), ..none };
+            let (read, _) = read_text("a", &text, &list).unwrap();
+            let sorted = |of: &Interactions| {
+                let mut pairs: Vec<_> = of.user.iter().copied().zip(of.item.iter().copied()).collect();
+                pairs.sort_unstable();
+                (of.users.clone(), of.items.clone(), pairs)
+            };
+            prop_assert_eq!(sorted(&read), sorted(&expected));
+        }
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub(crate) fn recognise(text: &str) -> bool {
     }
     let tabs = first_records(text, "\t", true, 100);
     let integer = |field: &String| field.parse::<i64>().is_ok();
-    if tabs.iter().all(|record| record.len() == 4 && record.iter().all(integer)) {
+    if !tabs.is_empty() && tabs.iter().all(|record| record.len() == 4 && record.iter().all(integer)) {
         return true;
     }
     let header: Vec<String> =
@@ -75,7 +75,7 @@ mod tests {
             assert!(recognise(text), "{text}");
             assert_eq!(place(text), Ok((2, layout.to_owned())));
         }
-        for other in ["user,item,rating\n1,2,3\n", "1\t2\t3\n", "1 2 3 4\n"] {
+        for other in ["user,item,rating\n1,2,3\n", "\"user\";\"item\"\n1;2\n", "1\t2\t3\n", "1 2 3 4\n"] {
             assert!(!recognise(other), "{other}");
         }
     }
