@@ -8,7 +8,7 @@ mod options;
 mod output;
 mod run_folder;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use failure::{Exit, Failure};
 use output::Terminal;
 use std::process::ExitCode;
@@ -72,7 +72,12 @@ fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|panic| {
         eprintln!("error: internal error, please report it with the command you ran: {panic}");
     }));
-    let cli = Cli::parse();
+    let command = Cli::command().mut_subcommand("train", options::with_defaults);
+    let cli = Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
+    if cfg!(unix) && std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        // Mesa prints errors in our name where it is unset. SAFETY: no other thread has been started yet.
+        unsafe { std::env::set_var("XDG_RUNTIME_DIR", std::env::temp_dir()) };
+    }
     match std::panic::catch_unwind(|| run(cli)) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(failure)) => {

@@ -337,6 +337,22 @@ impl DataOptions {
     }
 }
 
+/// Adds the general defaults to the help of the flags of `onebp train`.
+pub fn with_defaults(train: clap::Command) -> clap::Command {
+    let general = Defaults::load().map(|defaults| defaults.general).unwrap_or_default();
+    train.mut_args(|argument| {
+        let default = argument.get_long().and_then(|name| general.get(name));
+        match (default, argument.get_help()) {
+            (Some(default), Some(help)) => {
+                let text = default.as_str().map_or_else(|| default.to_string(), str::to_string);
+                let help = format!("{help} [default: {text}]");
+                argument.help(help)
+            }
+            _ => argument,
+        }
+    })
+}
+
 /// The table of defaults.
 #[derive(Deserialize)]
 struct Defaults {

@@ -87,8 +87,6 @@ pub fn lock(folder: &Path) -> Result<File, Failure> {
 
 /// A trained model with the data it was trained on.
 pub struct Trained {
-    /// The resolved options of the run.
-    pub options: TrainOptions,
     /// The data, checked to be the same.
     pub data: Dataset,
     /// The data under the run's protocol.
@@ -130,7 +128,7 @@ pub fn open(folder: &Path, terminal: &Terminal) -> Result<Trained, Failure> {
     let settings = options.settings()?;
     let parts = Parts::new(&data, settings.protocol, settings.valid_ratio, settings.seed)?;
     terminal.tell(&format!("model: {}, epoch {epoch}", folder.display()));
-    Ok(Trained { options, data, parts, tables, epoch })
+    Ok(Trained { data, parts, tables, epoch })
 }
 
 fn tables_of(mut state: State) -> Result<Tables, &'static str> {

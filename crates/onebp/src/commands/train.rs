@@ -100,7 +100,7 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
         };
         lines.push((name.clone(), line));
     }
-    print(&folder, &settings, &lines, &terminal)
+    print(&folder, &settings, data.users.raw(0), &lines, &terminal)
 }
 
 /// What all trainings of one command share.
@@ -226,7 +226,13 @@ fn tell_settings(resolved: &Resolved, found: &Found, terminal: &Terminal) {
     }
 }
 
-fn print(folder: &Path, settings: &Settings, lines: &[(String, Line)], terminal: &Terminal) -> Result<(), Failure> {
+fn print(
+    folder: &Path,
+    settings: &Settings,
+    some_user: &str,
+    lines: &[(String, Line)],
+    terminal: &Terminal,
+) -> Result<(), Failure> {
     let Some((_, Line::Trained(summary))) = lines.first() else { return Ok(()) };
     if terminal.json {
         let compare = lines[1..].iter().map(|(name, line)| {
@@ -261,11 +267,11 @@ fn print(folder: &Path, settings: &Settings, lines: &[(String, Line)], terminal:
     terminal.tell(&format!("\n{}, protocol `{}`: {}", summary.data, summary.protocol.as_str(), summary.protocol_text));
     output::result(&output::table(&header, &rows))?;
     terminal.tell(&format!(
-        "\n{} epochs, {:.3} s each (median, training only); everything is in {}\nnext: onebp recommend --run {2} --user {}",
+        "\n{} epochs, {:.3} s each (median, training only); everything is in {}\nnext: onebp recommend --run {2} --user \
+         {some_user}",
         summary.epochs,
         summary.seconds_per_epoch,
         folder.display(),
-        "ID"
     ));
     Ok(())
 }

@@ -139,7 +139,8 @@ fn help_and_completions() {
     let place = Place::new();
     let help = place.ok("--help").stdout;
     assert!(help.contains("Exit codes") && help.contains("recommend"), "{help}");
-    assert!(place.ok("train --help").stdout.contains("--duplicates"));
+    let help = place.ok("train --help").stdout;
+    assert!(help.contains("--duplicates") && help.contains("[default: sequential]"), "{help}");
     for shell in ["bash", "zsh", "fish"] {
         assert!(place.ok(&format!("completions {shell}")).stdout.contains("onebp"));
     }

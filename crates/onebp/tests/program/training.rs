@@ -3,7 +3,7 @@
 use super::*;
 use std::{collections::BTreeMap, process::Stdio, time::Duration};
 
-const SMALL: &str = "--data small.csv --dim 8 --batch-size 64 --lr 0.01 --device ndarray --quiet";
+const SMALL: &str = "--data small.csv --dim 8 --batch-size 64 --device ndarray --quiet";
 
 /// Everything of a run that must not depend on timing: tables, moments, counters, metric values.
 fn substance(place: &Place, run: &str) -> (BTreeMap<String, Vec<u8>>, String, Vec<serde_json::Value>) {
