@@ -67,7 +67,7 @@ fn split(
     if user_core > 1 || item_core > 1 {
         return Err(Error::file(
             folder,
-            "brings its own split, which `user_core` and `item_core` would change",
+            "brings its own split, which `user-core` and `item-core` would change",
             "leave them out, or name one file to have it filtered and split",
         ));
     }
@@ -201,7 +201,7 @@ mod tests {
         options.preparation.min_rating = Some(6.0);
         assert_eq!(
             load_files(&files, &options).unwrap_err(),
-            "folder/train.csv: no rating is 6 or more; lower `min_rating`"
+            "folder/train.csv: no rating is 6 or more; lower `min-rating`"
         );
         options.preparation.user_core = 5;
         assert!(load_files(&files, &options).unwrap_err().starts_with("folder: brings its own split, which"));

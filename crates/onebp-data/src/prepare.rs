@@ -70,19 +70,22 @@ pub fn prepare(interactions: &Interactions, name: &str, preparation: &Preparatio
                 "no interaction is left after keeping users with {} and items with {} or more partners",
                 preparation.user_core, preparation.item_core
             ),
-            "lower `user_core` or `item_core`",
+            "lower `user-core` or `item-core`",
         ));
     }
     let users = renumber(&mut events, &interactions.users, |event| &mut event.user);
     let items = renumber(&mut events, &interactions.items, |event| &mut event.item);
 
     let (train, test) = split(&events, preparation.split, ratio, preparation.seed)?;
-    if train.is_empty() || test.is_empty() {
-        let part = if test.is_empty() { "test" } else { "train" };
-        return Err(Error::preparation(
-            format!("the split leaves no interaction for {part}: there are {} of {} users", events.len(), users.len()),
-            "change `test_ratio` or `split`, or use more data",
-        ));
+    let few = |part| {
+        format!("the split leaves no interaction for {part}: there are {} of {} users", events.len(), users.len())
+    };
+    if train.is_empty() {
+        return Err(Error::preparation(few("train"), "change `test-ratio` or `split`, or use more data"));
+    }
+    // Enough to look at, and to evaluate a trained model on; training itself refuses it.
+    if test.is_empty() {
+        warnings.push(few("test"));
     }
     let train = Csr::from_pairs(users.len(), items.len(), &train)?;
     let test = Csr::from_pairs(users.len(), items.len(), &test)?;
@@ -98,7 +101,7 @@ fn rated(interactions: &Interactions, least: Option<f64>) -> Result<Vec<usize>, 
     let Some(ratings) = &interactions.rating else {
         return Err(Error::preparation(
             format!("ratings of at least {least} are asked for, and the data have no ratings"),
-            "name the column with `rating_column`, or leave `min_rating` out",
+            "name the column with `rating-column`, or leave `min-rating` out",
         ));
     };
     // In the precision of the ratings, so that a rating of 4.1 is not below a threshold of 4.1.
@@ -107,7 +110,7 @@ fn rated(interactions: &Interactions, least: Option<f64>) -> Result<Vec<usize>, 
         let most = ratings.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         return Err(Error::preparation(
             format!("no rating is {least} or more; the largest is {most}"),
-            "lower `min_rating`",
+            "lower `min-rating`",
         ));
     }
     Ok(rows)
@@ -226,16 +229,15 @@ mod tests {
         let options = Preparation::default();
         assert_eq!(
             message(&some, Preparation { min_rating: Some(5.0), ..options.clone() }),
-            "no rating is 5 or more; the largest is 4.5; lower `min_rating`"
+            "no rating is 5 or more; the largest is 4.5; lower `min-rating`"
         );
         assert_eq!(
             message(&some, Preparation { user_core: 5, ..options.clone() }),
-            "no interaction is left after keeping users with 5 and items with 1 or more partners; lower `user_core` or \
-             `item_core`"
+            "no interaction is left after keeping users with 5 and items with 1 or more partners; lower `user-core` or \
+             `item-core`"
         );
-        assert!(
-            message(&some, options.clone()).starts_with("the split leaves no interaction for test: there are 2 of 2")
-        );
+        let few = prepare(&some, "few", &options).unwrap();
+        assert_eq!(few.warnings[0], "the split leaves no interaction for test: there are 2 of 2 users");
         assert!(
             message(&some, Preparation { test_ratio: 2.0, ..options.clone() }).starts_with("the test ratio is 2; ")
         );

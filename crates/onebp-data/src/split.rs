@@ -118,7 +118,7 @@ pub(crate) fn split(events: &[Event], rule: SplitRule, ratio: Ratio, seed: u64) 
         SplitRule::Time if timed => Ok(latest_of_all(events, ratio)),
         SplitRule::Time => Err(Error::preparation(
             "the split by time needs times, and the data have none",
-            "name the column with `time_column`, or split by `ratio` or `leave-one-out`",
+            "name the column with `time-column`, or split by `ratio` or `leave-one-out`",
         )),
     }
 }

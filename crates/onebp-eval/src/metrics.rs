@@ -247,7 +247,7 @@ mod tests {
     /// Scores with many ties, and for each item: truth, seen, or neither.
     fn labelled() -> impl Strategy<Value = Vec<(f32, u8)>> {
         let score = prop_oneof![(-3i32..3).prop_map(|score| score as f32), Just(-0.0f32), -1.0f32..1.0];
-        prop::collection::vec((score, 0u8..4), 1..60)
+        prop::collection::vec((score, 0u8..4), 1..250)
     }
 
     fn split(items: &[(f32, u8)], sign: f32) -> (Vec<f32>, usize, Vec<f32>) {

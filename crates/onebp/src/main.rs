@@ -11,7 +11,7 @@ mod run_folder;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use failure::{Exit, Failure};
 use output::Terminal;
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Mutex};
 
 /// Train, evaluate and use OneBP recommenders: two towers, one backpropagation.
 ///
@@ -68,9 +68,12 @@ fn run(cli: Cli) -> Result<(), Failure> {
 }
 
 fn main() -> ExitCode {
-    // A panic is a bug; say so in one line, wherever it happens.
+    // A panic that nobody catches is a bug; libraries catch some of their own, which are none of the user's business.
+    static PANIC: Mutex<String> = Mutex::new(String::new());
     std::panic::set_hook(Box::new(|panic| {
-        eprintln!("error: internal error, please report it with the command you ran: {panic}");
+        if let Ok(mut last) = PANIC.lock() {
+            *last = panic.to_string().replace('\n', " ");
+        }
     }));
     let command = Cli::command().mut_subcommand("train", options::with_defaults);
     let cli = Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
@@ -86,6 +89,10 @@ fn main() -> ExitCode {
             }
             ExitCode::from(failure.exit as u8)
         }
-        Err(_) => ExitCode::from(Exit::Unexpected as u8),
+        Err(_) => {
+            let panic = PANIC.lock().map(|last| last.clone()).unwrap_or_default();
+            eprintln!("error: internal error, please report it with the command you ran: {panic}");
+            ExitCode::from(Exit::Unexpected as u8)
+        }
     }
 }

@@ -56,12 +56,12 @@ pub struct DataOptions {
     /// Keep only interactions with at least this rating.
     #[arg(long, help_heading = "Data", value_name = "RATING", allow_negative_numbers = true)]
     pub min_rating: Option<f64>,
-    /// Keep only users with at least this many items (with --min-item: iteratively, the k-core).
+    /// Keep only users with at least this many items (with --item-core: iteratively, the k-core).
     #[arg(long, help_heading = "Data", value_name = "ITEMS")]
-    pub min_user: Option<u32>,
+    pub user_core: Option<u32>,
     /// Keep only items with at least this many users.
     #[arg(long, help_heading = "Data", value_name = "USERS")]
-    pub min_item: Option<u32>,
+    pub item_core: Option<u32>,
     /// How to cut test from data without a split of its own.
     #[arg(long, help_heading = "Data", value_parser = choice::<SplitRule>(&SPLITS))]
     pub split: Option<SplitRule>,
@@ -326,8 +326,8 @@ impl DataOptions {
             },
             preparation: Preparation {
                 min_rating: self.min_rating,
-                user_core: self.min_user.unwrap_or(default.user_core),
-                item_core: self.min_item.unwrap_or(default.item_core),
+                user_core: self.user_core.unwrap_or(default.user_core),
+                item_core: self.item_core.unwrap_or(default.item_core),
                 split: self.split.unwrap_or(default.split),
                 test_ratio: self.test_ratio.unwrap_or(default.test_ratio),
                 seed: self.seed.unwrap_or(default.seed),

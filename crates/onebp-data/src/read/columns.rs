@@ -67,7 +67,7 @@ impl Columns {
                     None if needed => Err(Error::file(
                         path,
                         format!("none of its columns ({}) is known to hold {role}s", list(names)),
-                        format!("name the right one with `{role}_column`"),
+                        format!("name the right one with `{role}-column`"),
                     )),
                     at => Ok(at),
                 }
@@ -108,7 +108,7 @@ impl Columns {
             Some((_, &column)) => Err(Error::file(
                 path,
                 format!("column {} would be read as two things at once", quote(&names[column])),
-                "name different columns with `user_column`, `item_column`, `rating_column` and `time_column` (an empty \
+                "name different columns with `user-column`, `item-column`, `rating-column` and `time-column` (an empty \
                  name reads no rating or no time)",
             )),
             None => Ok(self),
@@ -153,7 +153,7 @@ fn named(path: &Path, names: &[String], wanted: &str, role: &str) -> Result<usiz
             return Err(Error::file(
                 path,
                 format!("two columns are called {}", quote(wanted)),
-                format!("give the number of the right one, {} or {}, as `{role}_column`", first + 1, second + 1),
+                format!("give the number of the right one, {} or {}, as `{role}-column`", first + 1, second + 1),
             ));
         }
         (None, _) => {}
@@ -163,7 +163,7 @@ fn named(path: &Path, names: &[String], wanted: &str, role: &str) -> Result<usiz
         _ => Err(Error::file(
             path,
             format!("has no column {}; it has {}", quote(wanted), list(names)),
-            format!("name one of these, or a number from 1 to {}, as `{role}_column`", names.len()),
+            format!("name one of these, or a number from 1 to {}, as `{role}-column`", names.len()),
         )),
     }
 }
@@ -207,17 +207,17 @@ mod tests {
         let none = ReadOptions::default();
         assert_eq!(
             find("who,item", &none).unwrap_err(),
-            "f: none of its columns (`who`, `item`) is known to hold users; name the right one with `user_column`"
+            "f: none of its columns (`who`, `item`) is known to hold users; name the right one with `user-column`"
         );
         let wrong = ReadOptions { rating_column: Some("points".into()), ..Default::default() };
         assert_eq!(
             find("user,item", &wrong).unwrap_err(),
-            "f: has no column `points`; it has `user`, `item`; name one of these, or a number from 1 to 2, as `rating_column`"
+            "f: has no column `points`; it has `user`, `item`; name one of these, or a number from 1 to 2, as `rating-column`"
         );
         let twice = ReadOptions { item_column: Some("x".into()), ..Default::default() };
         assert_eq!(
             find("user,x,x", &twice).unwrap_err(),
-            "f: two columns are called `x`; give the number of the right one, 2 or 3, as `item_column`"
+            "f: two columns are called `x`; give the number of the right one, 2 or 3, as `item-column`"
         );
         let both = ReadOptions { item_column: Some("user".into()), ..Default::default() };
         assert!(

@@ -257,12 +257,12 @@ mod tests {
         let message = |columns| read_columns(columns).err().unwrap();
         assert_eq!(
             message(vec![user(), Column::new("thing".into(), [1i64, 2, 3])]),
-            "a.parquet: none of its columns (`user`, `thing`) is known to hold items; name the right one with `item_column`"
+            "a.parquet: none of its columns (`user`, `thing`) is known to hold items; name the right one with `item-column`"
         );
         assert_eq!(
             message(vec![user(), Column::new("item".into(), [1.5f64, 2.0, 3.0])]),
             "a.parquet: column `item` holds Float64, not integers or strings; convert it, or name another column with \
-             `item_column`"
+             `item-column`"
         );
         assert!(message(vec![user(), item(), Column::new("rating".into(), ["a", "b", "c"])]).contains("not numbers; "));
         assert_eq!(

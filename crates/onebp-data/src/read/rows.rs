@@ -98,13 +98,13 @@ impl Rows {
             return Err(Error::file(
                 &self.path,
                 format!("has no ratings to compare with the least rating {least}"),
-                "name the rating column with `rating_column`, or leave `min_rating` out",
+                "name the rating column with `rating-column`, or leave `min-rating` out",
             ));
         };
         // In the precision of the column, so that 4.1 in the file is not below 4.1 in the options.
         let kept: Vec<usize> = (0..self.len()).filter(|&row| ratings[row] >= least as f32).collect();
         if kept.is_empty() {
-            return Err(Error::file(&self.path, format!("no rating is {least} or more"), "lower `min_rating`"));
+            return Err(Error::file(&self.path, format!("no rating is {least} or more"), "lower `min-rating`"));
         }
         let column = |from: &Coded| {
             let mut names = Names::default();

@@ -252,7 +252,7 @@ mod tests {
         );
         assert_eq!(
             fails("user,item,rating,time\n1,2,good,4\n", &four),
-            "f.csv:2: the rating `good` (column `rating`) is not a finite number; mend the line, or set `rating_column` \
+            "f.csv:2: the rating `good` (column `rating`) is not a finite number; mend the line, or set `rating-column` \
              to the right column or to an empty name to read none"
         );
         assert!(

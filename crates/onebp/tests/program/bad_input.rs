@@ -123,7 +123,7 @@ fn missing_and_ambiguous_paths() {
 #[test]
 fn preparation_that_leaves_nothing() {
     data_refused("user,item,rating\na,b,1\na,c,2\n", "--min-rating 9", &["rating"]);
-    data_refused("user,item\na,b\na,c\nb,c\n", "--min-user 5", &["core"]);
+    data_refused("user,item\na,b\na,c\nb,c\n", "--user-core 5", &["core"]);
     data_refused("user,item\na,b\na,c\nb,c\n", "--split time", &["time"]);
     data_refused("user,item\na,b\na,c\nb,c\n", "--test-ratio 1.5", &["ratio"]);
 }

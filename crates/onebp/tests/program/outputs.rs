@@ -98,7 +98,7 @@ fn evaluate_repeats_the_summary_and_takes_other_data() {
     assert_eq!(printed["metrics"], summary["final"]);
     assert_eq!(printed["epoch"], 4);
 
-    place.file("later.csv", "user,item\nu7,i58\nu7,i59\nnobody,i1\n");
+    place.file("later.csv", "user,item\nu7,i0\nu7,i1\nnobody,i1\n");
     let other = place.ok("evaluate --run run --data later.csv");
     assert!(other.stderr.contains("1 pairs have a user or an item that the model does not know"), "{}", other.stderr);
     assert!(other.stdout.contains("NDCG@20"));
@@ -108,14 +108,14 @@ fn evaluate_repeats_the_summary_and_takes_other_data() {
 fn prepared_folders_train_as_they_are() {
     let place = Place::new();
     place.file("small.csv", small_csv());
-    place.ok("data prepare small.csv --output ready --seed 5 --min-item 3");
+    place.ok("data prepare small.csv --output ready --seed 5 --item-core 3");
     let options = "--dim 4 --batch-size 64 --epochs 2 --device ndarray --quiet --json";
     let fingerprint = |arguments: &str| {
         let printed: serde_json::Value = serde_json::from_str(&place.ok(arguments).stdout).unwrap();
         printed["data_fingerprint"].clone()
     };
     let prepared = fingerprint(&format!("train --data ready {options} --out a"));
-    let direct = fingerprint(&format!("train --data small.csv --seed 5 --min-item 3 {options} --out b"));
+    let direct = fingerprint(&format!("train --data small.csv --seed 5 --item-core 3 {options} --out b"));
     assert_eq!(prepared, direct);
     let refused = place.run("data prepare small.csv --output ready");
     assert_eq!(refused.code, 3, "{}", refused.stderr);
