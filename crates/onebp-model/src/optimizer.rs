@@ -19,7 +19,7 @@ pub(crate) struct Optimizer {
 
 impl Optimizer {
     pub fn new(learning_rate: f64, weight_decay: f64) -> Self {
-        let decay = (weight_decay > 0.0).then(|| WeightDecayConfig { penalty: weight_decay as f32 });
+        let decay = (weight_decay > 0.0).then_some(WeightDecayConfig { penalty: weight_decay as f32 });
         let adam = AdamConfig::new().with_epsilon(1e-8).with_weight_decay(decay).build();
         Self { adam, learning_rate, state: None }
     }

@@ -167,7 +167,7 @@ impl<'a> Run<'a> {
             }
             self.progress.epoch_seconds.push(seconds);
             (self.progress.epoch, self.progress.batch, self.progress.partial_seconds) = (number, 0, 0.0);
-            if number % eval_every == 0 || number == epochs {
+            if number.is_multiple_of(eval_every) || number == epochs {
                 let (row, improved) = self.evaluate(loss, seconds)?;
                 log.append(&row)?;
                 observer.evaluated(&row, improved);

@@ -1,4 +1,5 @@
 //! `onebp`: train, evaluate and use OneBP recommenders.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod commands;
 mod data_source;

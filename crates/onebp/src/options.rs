@@ -9,7 +9,7 @@ use onebp_data::{Format, LoadOptions, Preparation, ReadOptions, SplitRule};
 use onebp_model::{Hyperparameters, Method, device::DeviceName, update::Duplicates};
 use onebp_train::{EngineName, Protocol, Settings};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use std::{path::Path, time::Duration};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 const METHODS: [&str; 3] = ["onebp", "two-bp", "user-only"];
 const DEVICES: [&str; 4] = ["auto", "ndarray", "flex", "wgpu"];
@@ -244,6 +244,7 @@ impl TrainOptions {
             layers.extend(by_method.map(|table| ("preset", table)));
             layers.push(("preset", table));
         }
+        layers.extend(defaults.method.get(&method).map(|table| ("method", table.clone())));
         layers.push(("default", defaults.general.clone()));
 
         let mut merged = toml::Table::new();
@@ -253,10 +254,11 @@ impl TrainOptions {
         let validated = toml::Value::try_from(Protocol::Validated).ok();
         let without_patience = validated.is_some_and(|name| name.as_str() != Some(protocol.as_str()));
         for (layer, mut table) in layers {
-            if without_patience && matches!(layer, "preset" | "default") {
-                if let Some(patience) = table.get_mut("patience") {
-                    *patience = toml::Value::Integer(0);
-                }
+            if without_patience
+                && !matches!(layer, "flag" | "file")
+                && let Some(patience) = table.get_mut("patience")
+            {
+                *patience = toml::Value::Integer(0);
             }
             for (key, value) in table {
                 if !merged.contains_key(&key) {
@@ -357,7 +359,8 @@ pub fn with_defaults(train: clap::Command) -> clap::Command {
 #[derive(Deserialize)]
 struct Defaults {
     general: toml::Table,
-    preset: std::collections::BTreeMap<String, toml::Table>,
+    method: BTreeMap<String, toml::Table>,
+    preset: BTreeMap<String, toml::Table>,
 }
 
 impl Defaults {
@@ -430,6 +433,9 @@ mod tests {
         let two_bp = TrainOptions { method: Some(Method::TwoBp), ..flags };
         let resolved = resolve(&two_bp, &TrainOptions::default());
         assert_eq!(resolved.options.lr, Some(5e-4), "the preset knows the method");
+        let user_only = TrainOptions { method: Some(Method::UserOnly), ..Default::default() };
+        let resolved = resolve(&user_only, &TrainOptions::default());
+        assert_eq!(resolved.options.duplicates, Some(Duplicates::Last), "so do the defaults");
     }
 
     #[test]

@@ -127,10 +127,10 @@ fn check_types(path: &Path, schema: &ArrowSchema, columns: &Columns) -> Result<(
         };
         if !fits {
             let (needed, option) = match at {
-                _ if at == columns.user => ("integers or strings", "user_column"),
-                _ if at == columns.item => ("integers or strings", "item_column"),
-                _ if Some(at) == columns.rating => ("numbers", "rating_column"),
-                _ => ("integers or timestamps", "time_column"),
+                _ if at == columns.user => ("integers or strings", "user-column"),
+                _ if at == columns.item => ("integers or strings", "item-column"),
+                _ if Some(at) == columns.rating => ("numbers", "rating-column"),
+                _ => ("integers or timestamps", "time-column"),
             };
             return Err(Error::file(
                 path,
@@ -181,7 +181,7 @@ fn numbers<T>(path: &Path, name: &str, kind: &str, values: impl Iterator<Item = 
         value.ok_or_else(|| {
             let problem = format!("the {kind} (column {}) is missing or not a finite number", quote(name));
             let remedy =
-                format!("mend the row, or set `{kind}_column` to the right column or to an empty name to read none");
+                format!("mend the row, or set `{kind}-column` to the right column or to an empty name to read none");
             Error::line(path, row, problem, remedy)
         })
     };

@@ -201,7 +201,7 @@ fn not_a_number(path: &Path, line: u64, text: &str, kind: &str, column: usize, l
     };
     let remedy = match (line, layout.header) {
         (1, false) => "say that there is a header if this line names the columns".to_owned(),
-        _ => format!("mend the line, or set `{kind}_column` to the right column or to an empty name to read none"),
+        _ => format!("mend the line, or set `{kind}-column` to the right column or to an empty name to read none"),
     };
     Error::line(path, line, problem, remedy)
 }

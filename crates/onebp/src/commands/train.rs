@@ -217,7 +217,7 @@ fn tell_settings(resolved: &Resolved, found: &Found, terminal: &Terminal) {
     terminal.tell(&format!("device: {}; threads: {}", found.description, rayon::current_num_threads()));
     let preset = resolved.preset.as_ref().map_or("none".to_string(), Clone::clone);
     terminal.tell(&format!("preset: {preset}"));
-    for layer in ["flag", "file", "preset", "default"] {
+    for layer in ["flag", "file", "preset", "method", "default"] {
         let of_layer = resolved.origins.iter().filter(|(_, _, origin)| *origin == layer);
         let values: Vec<String> = of_layer.map(|(key, value, _)| format!("{key}={value}")).collect();
         if !values.is_empty() {
