@@ -78,17 +78,23 @@ impl Dataset {
         self.warnings.extend(none.into_iter().chain(all));
     }
 
-    /// Identifies the pairs and the shape, independent of file format and order: two data sets with equal fingerprints
-    /// train the same model. 64-bit FNV-1a over the dense pairs.
+    /// Identifies ids, pairs and shape, independent of file format and order: two data sets with equal fingerprints train
+    /// the same model and call its rows by the same names. 64-bit FNV-1a over the raw ids and the dense pairs.
     pub fn fingerprint(&self) -> u64 {
         let mut hash = 0xcbf2_9ce4_8422_2325u64;
-        let mut feed = |word: u64| {
-            for byte in word.to_le_bytes() {
+        let mut feed_bytes = |bytes: &[u8]| {
+            for &byte in bytes {
                 hash = (hash ^ byte as u64).wrapping_mul(0x0000_0100_0000_01b3);
             }
         };
-        feed(self.users.len() as u64);
-        feed(self.items.len() as u64);
+        for ids in [&self.users, &self.items] {
+            feed_bytes(&(ids.len() as u64).to_le_bytes());
+            for raw in ids.all() {
+                feed_bytes(&(raw.len() as u64).to_le_bytes());
+                feed_bytes(raw.as_bytes());
+            }
+        }
+        let mut feed = |word: u64| feed_bytes(&word.to_le_bytes());
         for part in [Some(&self.train), self.valid.as_ref(), Some(&self.test)] {
             feed(part.map_or(u64::MAX, |part| part.len() as u64));
             for (user, item) in part.into_iter().flat_map(Csr::pairs) {

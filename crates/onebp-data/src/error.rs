@@ -6,10 +6,18 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A file or folder could not be read or written.
+    /// A file or folder could not be read.
     #[error("{path}: {source}")]
     Io {
         /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A folder could not be written.
+    #[error("{path}: cannot be written: {source}; choose a place that can be written to")]
+    Write {
+        /// The folder as it was asked for.
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,
@@ -45,7 +53,7 @@ pub enum Error {
         remedy: String,
     },
     /// A name of an option's value that is not one of those there are.
-    #[error("there is no {kind} `{name}`; there are {known}")]
+    #[error("there is no {kind} {}; there are {known}", quote(.name))]
     UnknownName {
         /// What is named.
         kind: &'static str,
@@ -91,7 +99,7 @@ impl Error {
 }
 
 /// `text` between backticks for a message: control characters escaped, cut after 60 characters.
-pub(crate) fn quote(text: &str) -> String {
+pub fn quote(text: &str) -> String {
     const LONGEST: usize = 60;
     let mut shown = String::from('`');
     for character in text.chars().take(LONGEST) {
@@ -105,4 +113,18 @@ pub(crate) fn quote(text: &str) -> String {
     }
     shown.push('`');
     shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quoted_text_stays_on_its_line_and_is_short() {
+        assert_eq!(quote("a\nb\tc\rd\u{1b}[31m\0\u{85}é"), "`a\\nb\\tc\\rd\\u{1b}[31m\\u{0}\\u{85}é`");
+        assert_eq!(quote(&"é".repeat(60)), format!("`{}`", "é".repeat(60)));
+        assert_eq!(quote(&"é".repeat(61)), format!("`{}...`", "é".repeat(60)));
+        let unknown = Error::UnknownName { kind: "format", name: "c\nsv".into(), known: "x".into() };
+        assert_eq!(unknown.to_string(), "there is no format `c\\nsv`; there are x");
+    }
 }

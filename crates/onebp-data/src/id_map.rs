@@ -1,12 +1,13 @@
 //! Older ids beside a split: `user-map.csv` and `item-map.csv`.
 //!
-//! Authors who number users and items anew often publish which old id each new one had: two columns with a header, the
-//! split's id, then the older id. Dense ids keep the order of the split's ids, so ties are broken as its authors break
+//! Authors who number users and items anew often publish which old id each new one had: two columns, the split's id, then
+//! the older id. The first line is a header unless it starts with an id of the split. Dense ids keep the order of the split's ids, so ties are broken as its authors break
 //! them; the raw ids that people see are the older ones.
 
 use crate::error::quote;
 use crate::read::delimited::guess_separator;
 use crate::read::records::Records;
+use crate::read::rows::check_id;
 use crate::read::text::read_text;
 use crate::{Error, IdMap};
 use std::collections::HashMap;
@@ -23,7 +24,7 @@ pub(crate) fn older_ids(ids: &IdMap, path: &Path) -> Result<IdMap, Error> {
     let mut fields = Vec::new();
     let mut older: HashMap<String, String> = HashMap::new();
     let mut newer: HashMap<String, String> = HashMap::new();
-    let mut header = true;
+    let mut first = true;
     while let Some(line) =
         records.next(&mut fields).map_err(|bad| Error::line(path, bad.line, bad.problem, "mend the line"))?
     {
@@ -31,10 +32,11 @@ pub(crate) fn older_ids(ids: &IdMap, path: &Path) -> Result<IdMap, Error> {
             let problem = format!("{} has {} fields, a map has 2", quote(&fields.join(",")), fields.len());
             return Err(Error::line(path, line, problem, "a line is the split's id and the older id"));
         };
-        if std::mem::take(&mut header) {
+        if std::mem::take(&mut first) && ids.dense(new).is_none() {
             continue;
         }
-        let (new, old) = (new.trim().to_owned(), old.trim().to_owned());
+        check_id(path, line, "older", old)?;
+        let (new, old) = (new.to_string(), old.to_string());
         if let Some(first) = older.insert(new.clone(), old.clone()) {
             let problem = format!("id {} is mapped twice, to {} and to {}", quote(&new), quote(&first), quote(&old));
             return Err(Error::line(path, line, problem, "remove one of the lines"));
@@ -77,6 +79,12 @@ mod tests {
         let ids = map("new,old\n1,30\n0,70\n2,\"a,b\"\n9,1\n", &["0", "1", "2"]).unwrap();
         assert_eq!(ids.all(), ["70", "30", "a,b"]);
         assert_eq!(ids.dense("30"), Some(1));
+    }
+
+    #[test]
+    fn a_header_may_be_missing() {
+        assert_eq!(map("0,70\n1,30\n", &["0", "1"]).unwrap().all(), ["70", "30"]);
+        assert!(map("0,\"7\n0\"\n", &["0"]).unwrap_err().starts_with("item-map.csv:1: the older id `7\\n0` holds"));
     }
 
     #[test]

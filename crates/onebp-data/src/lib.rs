@@ -24,7 +24,7 @@ mod titles;
 
 pub use csr::Csr;
 pub use dataset::{Dataset, IdMap};
-pub use error::Error;
+pub use error::{Error, quote};
 pub use interactions::Interactions;
 pub use load::{LoadOptions, Loaded, load};
 pub use prepare::{Preparation, prepare};

@@ -3,12 +3,12 @@
 //! A file is read, prepared and split. A folder is one of three things: a prepared data set, a split made by others
 //! (`train.*`, `test.*` and perhaps `valid.*`), or the home of one file of interactions.
 
+use crate::error::quote;
 use crate::folder::{Found, companion, look};
 use crate::id_map::older_ids;
 use crate::predefined::{Frame, Parts, assemble};
 use crate::prepared::read_prepared;
 use crate::read::read_rows;
-
 use crate::{Dataset, Error, Format, Preparation, ReadOptions, Source, prepare};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -17,9 +17,10 @@ use std::path::Path;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LoadOptions {
-    /// How to read the files. A prepared folder is read as it was written.
+    /// How to read the files. A prepared folder is read as it was written; options are refused.
     pub read: ReadOptions,
-    /// How to filter and split. Of a split made by others only `min_rating` is heeded, cores are refused.
+    /// How to filter and split. What differs from the default, but for the seed, is refused where it would be ignored: by a
+    /// prepared folder, and but for `min_rating` by a split made by others.
     pub preparation: Preparation,
     /// Whether held-out pairs that are in train or whose user or item is not are errors. Default: they are warnings.
     pub strict: bool,
@@ -43,10 +44,29 @@ pub fn load(path: &Path, name: &str, options: &LoadOptions) -> Result<Loaded, Er
         return single(path, name, options);
     }
     match look(path)? {
-        Found::Prepared => read_prepared(path),
+        Found::Prepared => {
+            let given = [options.preparation.given(), options.read.given()].concat();
+            refuse(path, &given, "is a prepared data set", "prepare the original files again")?;
+            read_prepared(path).map(|(dataset, sources)| Loaded { dataset, sources })
+        }
         Found::Split { train, valid, test } => split(path, name, &train, valid.as_deref(), &test, options),
         Found::Single(file) => single(&file, name, options),
     }
+}
+
+/// Refuses the options `given`, which would be ignored.
+fn refuse(folder: &Path, given: &[&str], because: &str, instead: &str) -> Result<(), Error> {
+    let them = match given.len() {
+        0 => return Ok(()),
+        1 => "it",
+        _ => "them",
+    };
+    let given: Vec<String> = given.iter().map(|name| quote(name)).collect();
+    Err(Error::file(
+        folder,
+        format!("{because}, so that {} cannot be heeded", given.join(", ")),
+        format!("{instead} with {them}, or leave {them} out"),
+    ))
 }
 
 fn single(file: &Path, name: &str, options: &LoadOptions) -> Result<Loaded, Error> {
@@ -63,14 +83,10 @@ fn split(
     test: &Path,
     options: &LoadOptions,
 ) -> Result<Loaded, Error> {
-    let Preparation { min_rating, user_core, item_core, .. } = options.preparation;
-    if user_core > 1 || item_core > 1 {
-        return Err(Error::file(
-            folder,
-            "brings its own split, which `user-core` and `item-core` would change",
-            "leave them out, or name one file to have it filtered and split",
-        ));
-    }
+    let min_rating = options.preparation.min_rating;
+    let mut given = options.preparation.given();
+    given.retain(|&name| name != "min-rating");
+    refuse(folder, &given, "brings its own split", "name one file to prepare")?;
     let mut sources = Vec::new();
     let mut part = |path: &Path| {
         let (rows, source) = read_rows(path, &options.read)?;
@@ -96,6 +112,7 @@ fn split(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::SplitRule;
     use std::path::PathBuf;
 
     /// A folder of files, each a name and its content.
@@ -190,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_split_is_filtered_by_rating_but_not_by_cores() {
+    fn a_split_is_filtered_by_rating_but_not_otherwise() {
         let files =
             [("train.csv", "user,item,rating\na,x,5\na,y,1\nb,x,4\n"), ("test.csv", "user,item,rating\nb,z,5\n")];
         let mut options = LoadOptions::default();
@@ -203,8 +220,15 @@ mod tests {
             load_files(&files, &options).unwrap_err(),
             "folder/train.csv: no rating is 6 or more; lower `min-rating`"
         );
-        options.preparation.user_core = 5;
-        assert!(load_files(&files, &options).unwrap_err().starts_with("folder: brings its own split, which"));
+        let preparation = Preparation { seed: 7, test_ratio: 0.3, ..options.preparation.clone() };
+        assert_eq!(
+            load_files(&files, &LoadOptions { preparation, ..Default::default() }).unwrap_err(),
+            "folder: brings its own split, so that `test-ratio` cannot be heeded; name one file to prepare with it, or leave \
+             it out"
+        );
+        options.preparation = Preparation { user_core: 5, item_core: 5, split: SplitRule::Time, ..options.preparation };
+        let message = load_files(&files, &options).unwrap_err();
+        assert!(message.contains(" split, so that `user-core`, `item-core`, `split` cannot be heeded; "), "{message}");
     }
 
     #[test]

@@ -33,6 +33,19 @@ impl Default for Preparation {
 }
 
 impl Preparation {
+    /// The names of the options that differ from the default. Seeds do not count: training has one in any case.
+    pub(crate) fn given(&self) -> Vec<&'static str> {
+        let default = Self::default();
+        let options = [
+            ("min-rating", self.min_rating != default.min_rating),
+            ("user-core", self.user_core != default.user_core),
+            ("item-core", self.item_core != default.item_core),
+            ("split", self.split != default.split),
+            ("test-ratio", self.test_ratio != default.test_ratio),
+        ];
+        options.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect()
+    }
+
     /// The protocol in words, such as `rating >= 4, 5-core users, ratio 0.2, seed 2022`.
     fn describe(&self, timed: bool) -> String {
         let mut words = Vec::new();
@@ -78,7 +91,7 @@ pub fn prepare(interactions: &Interactions, name: &str, preparation: &Preparatio
 
     let (train, test) = split(&events, preparation.split, ratio, preparation.seed)?;
     let few = |part| {
-        format!("the split leaves no interaction for {part}: there are {} of {} users", events.len(), users.len())
+        format!("no interaction is left for {part} (users: {}, interactions in all: {})", users.len(), events.len())
     };
     if train.is_empty() {
         return Err(Error::preparation(few("train"), "change `test-ratio` or `split`, or use more data"));
@@ -237,7 +250,7 @@ mod tests {
              `item-core`"
         );
         let few = prepare(&some, "few", &options).unwrap();
-        assert_eq!(few.warnings[0], "the split leaves no interaction for test: there are 2 of 2 users");
+        assert_eq!(few.warnings[0], "no interaction is left for test (users: 2, interactions in all: 2)");
         assert!(
             message(&some, Preparation { test_ratio: 2.0, ..options.clone() }).starts_with("the test ratio is 2; ")
         );

@@ -10,10 +10,10 @@
 //! refused; without its card the folder is a plain split.
 
 use crate::folder::CARD;
-use crate::load::Loaded;
 use crate::predefined::{Frame, Parts, assemble};
 use crate::read::read_rows;
 use crate::read::records::Records;
+use crate::read::rows::check_id;
 use crate::read::text::read_text;
 use crate::{Csr, Dataset, Error, Format, IdMap, Preparation, ReadOptions, Source, Statistics};
 use polars::prelude::*;
@@ -44,7 +44,7 @@ struct Card {
 /// The files are written to a folder beside it that is renamed when it is complete.
 ///
 /// # Errors
-/// [`Error::File`] where `folder` is not empty, [`Error::Preparation`] where a part has no pair, [`Error::Io`] where
+/// [`Error::File`] where `folder` is not empty, [`Error::Preparation`] where a part has no pair, [`Error::Write`] where
 /// writing fails.
 pub fn write_prepared(
     dataset: &Dataset,
@@ -52,28 +52,42 @@ pub fn write_prepared(
     preparation: Option<&Preparation>,
     folder: &Path,
 ) -> Result<(), Error> {
+    for (part, pairs) in parts(dataset) {
+        if pairs.is_empty() {
+            let problem = format!("the {part} part has no pair");
+            return Err(Error::preparation(problem, "prepare the data with another split"));
+        }
+    }
+    // Names the folder that a person asked for, not the one beside it.
+    let unwritable = |source| Error::Write { path: folder.to_path_buf(), source };
     let exists = folder.exists();
-    if exists && std::fs::read_dir(folder).map_err(Error::io(folder))?.next().is_some() {
+    if exists && std::fs::read_dir(folder).map_err(unwritable)?.next().is_some() {
         return Err(Error::file(folder, "is not empty", "choose a new folder, or remove this one first"));
     }
     let name =
         folder.file_name().ok_or_else(|| Error::file(folder, "is no name for a folder", "choose a new folder"))?;
     let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(parent).map_err(Error::io(parent))?;
+    std::fs::create_dir_all(parent).map_err(unwritable)?;
     let partial = parent.join(format!(".{}.{}.partial", name.to_string_lossy(), std::process::id()));
-    std::fs::create_dir(&partial).map_err(Error::io(&partial))?;
+    std::fs::create_dir(&partial).map_err(unwritable)?;
     let written = write_files(dataset, sources, preparation, &partial).and_then(|()| {
         if exists {
             // Not every system renames over an empty folder.
-            std::fs::remove_dir(folder).map_err(Error::io(folder))?;
+            std::fs::remove_dir(folder)?;
         }
-        std::fs::rename(&partial, folder).map_err(Error::io(folder))
+        std::fs::rename(&partial, folder)
     });
     if written.is_err() {
         // The first error is the one to tell; what could not be removed is hidden and names the process.
         let _ = std::fs::remove_dir_all(&partial);
     }
-    written
+    written.map_err(unwritable)
+}
+
+/// The parts there are, by name.
+fn parts(dataset: &Dataset) -> impl Iterator<Item = (&'static str, &Csr)> {
+    let parts = [("train", Some(&dataset.train)), ("valid", dataset.valid.as_ref()), ("test", Some(&dataset.test))];
+    parts.into_iter().filter_map(|(part, pairs)| Some((part, pairs?)))
 }
 
 fn write_files(
@@ -81,15 +95,16 @@ fn write_files(
     sources: &[Source],
     preparation: Option<&Preparation>,
     folder: &Path,
-) -> Result<(), Error> {
-    let parts = [("train", Some(&dataset.train)), ("valid", dataset.valid.as_ref()), ("test", Some(&dataset.test))];
-    for (part, pairs) in parts {
-        if let Some(pairs) = pairs {
-            write_pairs(&folder.join(format!("{part}.tsv")), part, dataset, pairs)?;
-        }
+) -> std::io::Result<()> {
+    for (part, pairs) in parts(dataset) {
+        let users = pairs.pairs().map(|(user, _)| dataset.users.raw(user)).collect();
+        let items = pairs.pairs().map(|(_, item)| dataset.items.raw(item)).collect();
+        write_table(&folder.join(format!("{part}.tsv")), &[("user", users), ("item", items)])?;
     }
-    write_table(&folder.join("users.tsv"), vec![Column::new("user".into(), dataset.users.all())])?;
-    write_table(&folder.join("items.tsv"), vec![Column::new("item".into(), dataset.items.all())])?;
+    for (name, ids) in [("user", &dataset.users), ("item", &dataset.items)] {
+        let ids = ids.all().iter().map(String::as_str).collect();
+        write_table(&folder.join(format!("{name}s.tsv")), &[(name, ids)])?;
+    }
     let file_name = |source: &Source| source.path.file_name().map(|name| name.to_string_lossy().into_owned());
     let card = Card {
         version: VERSION,
@@ -101,25 +116,17 @@ fn write_files(
         statistics: Statistics::of(dataset),
         warnings: dataset.warnings.clone(),
     };
-    let path = folder.join(CARD);
-    let text = serde_json::to_string_pretty(&card).map_err(|error| Error::io(&path)(error.into()))?;
-    std::fs::write(&path, text + "\n").map_err(Error::io(&path))
+    std::fs::write(folder.join(CARD), serde_json::to_string_pretty(&card)? + "\n")
 }
 
-fn write_pairs(path: &Path, part: &str, dataset: &Dataset, pairs: &Csr) -> Result<(), Error> {
-    if pairs.is_empty() {
-        return Err(Error::preparation(format!("the {part} part has no pair"), "prepare the data with another split"));
-    }
-    let users: Vec<&str> = pairs.pairs().map(|(user, _)| dataset.users.raw(user)).collect();
-    let items: Vec<&str> = pairs.pairs().map(|(_, item)| dataset.items.raw(item)).collect();
-    write_table(path, vec![Column::new("user".into(), users), Column::new("item".into(), items)])
-}
-
-fn write_table(path: &Path, columns: Vec<Column>) -> Result<(), Error> {
-    let file = std::fs::File::create(path).map_err(Error::io(path))?;
-    DataFrame::new_infer_height(columns)
-        .and_then(|mut frame| CsvWriter::new(file).with_separator(b'\t').finish(&mut frame))
-        .map_err(|error| Error::file(path, format!("cannot be written: {error}"), "check the space left on the device"))
+fn write_table(path: &Path, columns: &[(&str, Vec<&str>)]) -> std::io::Result<()> {
+    // Reading drops white space around ids that stand without quotes.
+    let spaced = columns.iter().flat_map(|(_, ids)| ids).any(|id| id.trim() != *id);
+    let style = if spaced { QuoteStyle::Always } else { QuoteStyle::Necessary };
+    let columns = columns.iter().map(|(name, ids)| Column::new((*name).into(), ids)).collect();
+    let mut frame = DataFrame::new_infer_height(columns)?;
+    CsvWriter::new(std::fs::File::create(path)?).with_separator(b'\t').with_quote_style(style).finish(&mut frame)?;
+    Ok(())
 }
 
 fn hexadecimal(fingerprint: u64) -> String {
@@ -130,7 +137,7 @@ fn hexadecimal(fingerprint: u64) -> String {
 ///
 /// # Errors
 /// [`Error::File`] where the card cannot be read or the files do not match it, and whatever reading a table can bring.
-pub(crate) fn read_prepared(folder: &Path) -> Result<Loaded, Error> {
+pub(crate) fn read_prepared(folder: &Path) -> Result<(Dataset, Vec<Source>), Error> {
     let path = folder.join(CARD);
     let text = read_text(&path)?;
     let plain = "restore the folder, or move this file away to read the others as a plain split";
@@ -140,8 +147,8 @@ pub(crate) fn read_prepared(folder: &Path) -> Result<Loaded, Error> {
         let problem = format!("has version {}, this program reads {VERSION}", card.version);
         return Err(Error::file(&path, problem, "prepare the data set again"));
     }
-    let users = read_ids(&folder.join("users.tsv"))?;
-    let items = read_ids(&folder.join("items.tsv"))?;
+    let users = read_ids(&folder.join("users.tsv"), "user")?;
+    let items = read_ids(&folder.join("items.tsv"), "item")?;
     let options = ReadOptions {
         format: Some(Format::Delimited),
         user_column: Some("1".into()),
@@ -165,19 +172,22 @@ pub(crate) fn read_prepared(folder: &Path) -> Result<Loaded, Error> {
     if hexadecimal(dataset.fingerprint()) != card.fingerprint {
         return Err(Error::file(&path, "does not match the files beside it: they were changed since", plain));
     }
-    Ok(Loaded { dataset, sources })
+    Ok((dataset, sources))
 }
 
 /// A table of one column: all ids, in order.
-fn read_ids(path: &Path) -> Result<IdMap, Error> {
+fn read_ids(path: &Path, kind: &str) -> Result<IdMap, Error> {
     let text = read_text(path)?;
     let mut records = Records::new(&text, "\t", true);
     let (mut fields, mut ids) = (Vec::new(), Vec::new());
     let malformed =
         |bad: crate::read::records::Malformed| Error::line(path, bad.line, bad.problem, "write the folder again");
     records.next(&mut fields).map_err(malformed)?;
-    while records.next(&mut fields).map_err(malformed)?.is_some() {
-        ids.extend(fields.drain(..).map(|id| id.into_owned()));
+    while let Some(line) = records.next(&mut fields).map_err(malformed)? {
+        for id in fields.drain(..) {
+            check_id(path, line, kind, &id)?;
+            ids.push(id.into_owned());
+        }
     }
     Ok(IdMap::new(ids))
 }
@@ -186,6 +196,7 @@ fn read_ids(path: &Path) -> Result<IdMap, Error> {
 mod tests {
     use super::*;
     use crate::{LoadOptions, load};
+    use std::path::PathBuf;
 
     fn ids(names: &[&str]) -> IdMap {
         IdMap::new(names.iter().map(|name| name.to_string()).collect())
@@ -197,8 +208,8 @@ mod tests {
         Dataset {
             name: "made up".into(),
             split: "ratio 0.2, seed 7".into(),
-            users: ids(&["zoe", "tab\there", "say \"hi\"", "nobody"]),
-            items: ids(&["9", "10", "two\nlines", "a,b", "unseen"]),
+            users: ids(&["zoe", " zoe", "say \"hi\"", "nobody "]),
+            items: ids(&["9", "10", "\u{a0}9", "a,b", "unseen"]),
             train: csr(&[(0, 0), (0, 2), (1, 1), (2, 3)]),
             valid: Some(csr(&[(1, 2)])),
             test: csr(&[(0, 1), (2, 0)]),
@@ -224,6 +235,51 @@ mod tests {
         let card = std::fs::read_to_string(folder.join(CARD)).unwrap();
         assert!(card.contains("\"u.data\"") && !card.contains("/data"), "{card}");
         assert_eq!(std::fs::read_dir(root.path().join("deep")).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn options_that_would_be_ignored_are_refused() {
+        let root = tempfile::tempdir().unwrap();
+        write_prepared(&dataset(), &[], None, root.path()).unwrap();
+        let message = |options: LoadOptions| {
+            let message = load(root.path(), "x", &options).unwrap_err().to_string();
+            message.replace(&*root.path().to_string_lossy(), "folder")
+        };
+        let preparation = Preparation { min_rating: Some(4.0), seed: 7, ..Default::default() };
+        assert_eq!(
+            message(LoadOptions { preparation: preparation.clone(), ..Default::default() }),
+            "folder: is a prepared data set, so that `min-rating` cannot be heeded; prepare the original files again with \
+             it, or leave it out"
+        );
+        let read = ReadOptions { format: Some(Format::Delimited), header: Some(true), ..Default::default() };
+        assert_eq!(
+            message(LoadOptions { preparation, read, strict: false }),
+            "folder: is a prepared data set, so that `min-rating`, `format`, `header` cannot be heeded; prepare the \
+             original files again with them, or leave them out"
+        );
+        let preparation = Preparation { seed: 7, ..Default::default() };
+        load(root.path(), "x", &LoadOptions { preparation, ..Default::default() }).unwrap();
+    }
+
+    #[test]
+    fn failed_writing_names_the_folder_asked_for() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let message = |folder: PathBuf| {
+            let error = write_prepared(&dataset(), &[], None, &folder).unwrap_err();
+            assert!(matches!(&error, Error::Write { path, .. } if *path == folder), "{error:?}");
+            error.to_string().replace(&*root.path().to_string_lossy(), "root")
+        };
+        for (folder, start) in [
+            (file.clone(), "root/file: cannot be written: "),
+            (file.join("a"), "root/file/a: cannot be written: "),
+            (root.path().join("n".repeat(250)), "root/nnn"),
+        ] {
+            let message = message(folder);
+            assert!(message.starts_with(start) && !message.contains("partial"), "{message}");
+            assert!(message.ends_with("; choose a place that can be written to"), "{message}");
+        }
     }
 
     #[test]

@@ -1,31 +1,34 @@
 //! Titles of items, to show people more than ids.
 //!
-//! `u.item` of MovieLens 100K (`id|title|...`), `movies.dat` of MovieLens 1M (`id::title::...`), or a table with an id and
-//! a title, with or without a header, RecBole's `.item` included. The two MovieLens files are Latin-1, where every byte is
-//! a character; so is, for this reader, whatever is not UTF-8.
+//! `u.item` of MovieLens 100K (`id|title|...`), `movies.dat` of MovieLens 1M (`id::title::...`), a table of two columns, or
+//! one whose header names an id and a title, RecBole's `.item` included. The two MovieLens files are Latin-1, where every
+//! byte is a character; so is, for this reader, whatever is not UTF-8.
 
-use crate::Error;
 use crate::error::quote;
-use crate::read::columns::{item_column, plain};
+use crate::read::columns::{is_header, item_column, plain};
 use crate::read::delimited::guess_separator;
+use crate::read::recbole::typed_header;
 use crate::read::records::{Records, first_records};
+use crate::read::text::check_regular;
+use crate::{Error, ReadOptions};
 use std::collections::HashMap;
 use std::path::Path;
 
 /// Column names of titles, without case, `_`, `-`, `.` and spaces.
 const TITLE: &[&str] = &["title", "name", "movietitle", "itemtitle", "itemname", "producttitle", "label"];
 
-/// Reads raw item id -> title.
+/// Reads raw item id -> title. Control characters in titles become spaces, so that a title takes no more than its line.
 ///
 /// # Errors
 /// [`Error::Io`] where the file cannot be read, [`Error::Line`] where a line has no title, [`Error::File`] where there is
-/// no title at all.
+/// no title at all or the columns are others.
 pub fn titles(path: &Path) -> Result<HashMap<String, String>, Error> {
+    check_regular(path)?;
     let bytes = std::fs::read(path).map_err(Error::io(path))?;
     let text =
         String::from_utf8(bytes).unwrap_or_else(|error| error.as_bytes().iter().map(|&byte| byte as char).collect());
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    let Layout { separator, quotes, header, id, title } = layout(text);
+    let Layout { separator, quotes, header, id, title } = layout(path, text)?;
     let mut titles = HashMap::new();
     let mut records = Records::new(text, separator, quotes);
     let mut fields = Vec::new();
@@ -36,8 +39,10 @@ pub fn titles(path: &Path) -> Result<HashMap<String, String>, Error> {
         if std::mem::take(&mut skip) {
             continue;
         }
-        match (fields.get(id).map(|field| field.trim()), fields.get(title).map(|field| field.trim())) {
-            (Some(id), Some(title)) if !id.is_empty() => titles.insert(id.to_owned(), title.to_owned()),
+        match (fields.get(id), fields.get(title)) {
+            (Some(id), Some(title)) if !id.is_empty() => {
+                titles.insert(id.to_string(), title.trim().replace(char::is_control, " "))
+            }
             _ => {
                 let problem = format!("{} has no id and title", quote(&fields.join(separator)));
                 let remedy = "a line of titles is `id|title`, `id::title`, or a row of a table with both";
@@ -59,24 +64,46 @@ struct Layout {
     title: usize,
 }
 
-fn layout(text: &str) -> Layout {
-    let plain_file = |separator| Layout { separator, quotes: false, header: false, id: 0, title: 1 };
-    if first_records(text, "::", false, 1).first().is_some_and(|record| record.len() > 1) {
-        return plain_file("::");
-    }
-    let separator = guess_separator(text);
-    let first = first_records(text, separator, true, 1).concat();
-    // RecBole writes the type behind the name.
-    let names: Vec<String> = first.iter().map(|name| name.split(':').next().unwrap_or("").to_owned()).collect();
+/// Works out the layout of `text` from its first line.
+///
+/// # Errors
+/// [`Error::File`] where that is no line of titles: other columns would be shown as titles.
+fn layout(path: &Path, text: &str) -> Result<Layout, Error> {
+    let double_colons = first_records(text, "::", false, 1).concat();
+    let (separator, first) = if double_colons.len() > 1 {
+        ("::", double_colons)
+    } else {
+        let separator = guess_separator(text);
+        (separator, first_records(text, separator, true, 1).concat())
+    };
+    let names = typed_header(text, separator).unwrap_or_else(|| first.clone());
     let id = item_column(&names).or_else(|| names.iter().position(|name| plain(name) == "id"));
     let title = names.iter().position(|name| TITLE.contains(&&*plain(name)));
+    let quotes = separator != "::";
+    // Interactions: a header that says so, or numbers only.
+    let others = is_header(&names, &ReadOptions::default())
+        || first.len() > 2 && first.iter().all(|field| field.parse::<f64>().is_ok());
     match (id, title) {
-        (None, None) if separator == "|" => plain_file(separator),
-        (None, None) => Layout { quotes: true, ..plain_file(separator) },
-        (id, title) => {
-            let id = id.unwrap_or(usize::from(title == Some(0)));
-            Layout { separator, quotes: true, header: true, id, title: title.unwrap_or(usize::from(id == 0)) }
+        (Some(id), Some(title)) => Ok(Layout { separator, quotes, header: true, id, title }),
+        _ if !others && matches!(separator, "::" | "|") => {
+            Ok(Layout { separator, quotes: false, header: false, id: 0, title: 1 })
         }
+        // Nothing to go by: reading says what is wrong.
+        _ if first.is_empty() => Ok(Layout { separator, quotes, header: false, id: 0, title: 1 }),
+        (id, title) if !others && first.len() == 2 => {
+            let header = id.is_some() || title.is_some();
+            let id = id.unwrap_or(usize::from(title == Some(0)));
+            Ok(Layout { separator, quotes, header, id, title: 1 - id })
+        }
+        _ => Err(Error::file(
+            path,
+            format!(
+                "starts with {}, which is no id and title",
+                quote(text.lines().find(|line| !line.is_empty()).unwrap_or(""))
+            ),
+            "titles are `id|title` (u.item), `id::title` (movies.dat), a table of two columns, or one whose header names an \
+             id (such as `item_id` or `movieId`) and a `title` or `name`",
+        )),
     }
 }
 
@@ -106,6 +133,8 @@ mod tests {
             "\u{feff}title;id\nCaf\u{e9} (1999);1\nBoat, The;2\n".as_bytes(),
             "item_id:token\tmovie_title:token_seq\n1\tCaf\u{e9} (1999)\n2\tBoat, The\n".as_bytes(),
             "1\tCaf\u{e9} (1999)\n2\tBoat, The\n".as_bytes(),
+            "name,year,iid\nCaf\u{e9} (1999),1999,1\n\"Boat, The\",1950,2\n".as_bytes(),
+            "what,title\n1,Caf\u{e9} (1999)\n2,\"Boat, The\"\n".as_bytes(),
         ] {
             assert_eq!(read(text), expected, "{}", String::from_utf8_lossy(text));
         }
@@ -117,5 +146,36 @@ mod tests {
             read(b"1::A::x\n2\n").unwrap_err().starts_with("items:2: `2` has no id and title; a line of titles is")
         );
         assert!(read(b"").unwrap_err().starts_with("items: holds no titles; "));
+    }
+
+    #[test]
+    fn other_columns_are_refused() {
+        assert_eq!(
+            read(b"user,item,rating,time\n1,2,3,4\n").unwrap_err(),
+            "items: starts with `user,item,rating,time`, which is no id and title; titles are `id|title` (u.item), \
+             `id::title` (movies.dat), a table of two columns, or one whose header names an id (such as `item_id` or \
+             `movieId`) and a `title` or `name`"
+        );
+        for text in [
+            "1\t2\t3\t881\n",
+            "1::2::3::978300760\n",
+            "1|2|3|881\n",
+            "user|item\n1|2\n",
+            "user,item\n1,2\n",
+            "item,year,genre\n1,1999,Drama\n",
+            "1,A,Drama\n",
+            "user_id:token\titem_id:token\trating:float\n1\t2\t3\n",
+            "1\n2\n",
+        ] {
+            assert!(read(text.as_bytes()).unwrap_err().contains(", which is no id and title; "), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_title_takes_one_line() {
+        assert_eq!(
+            read(b"id,title\n1,\"a\nb\"\n\" 2\",c\n").unwrap(),
+            [(" 2".into(), "c".into()), ("1".into(), "a b".into())]
+        );
     }
 }

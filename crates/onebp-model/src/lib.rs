@@ -24,3 +24,13 @@ pub use two_tower::{Table, Tables, TwoTower};
 
 /// The Burn release that computes, as pinned in the workspace.
 pub const BURN_VERSION: &str = "0.22.1";
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn burn_version_is_the_pinned_one() {
+        let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.toml");
+        let pin = format!("burn = {{ version = \"={}\"", super::BURN_VERSION);
+        assert!(std::fs::read_to_string(manifest).unwrap().contains(&pin));
+    }
+}

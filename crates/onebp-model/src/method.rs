@@ -33,11 +33,6 @@ impl Method {
         }
     }
 
-    /// Whether the moving aggregation, and so `beta` and `duplicates`, plays a part.
-    pub fn aggregates(self) -> bool {
-        !matches!(self, Self::TwoBp)
-    }
-
     /// The update rule under these hyper-parameters.
     pub fn update(self, hyper: &Hyperparameters) -> Update {
         let aggregation = Aggregation { beta: hyper.beta, duplicates: hyper.duplicates };

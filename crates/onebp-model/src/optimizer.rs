@@ -43,7 +43,16 @@ impl Optimizer {
     }
 
     /// Takes back what [`Optimizer::store`] stored; nothing stored means no step yet.
-    pub fn restore(&mut self, name: &str, tensors: &Tensors, counters: &Counters, device: &Device) {
+    ///
+    /// # Errors
+    /// [`Error::State`] where only a part of it is there.
+    pub fn restore(
+        &mut self,
+        name: &str,
+        tensors: &Tensors,
+        counters: &Counters,
+        device: &Device,
+    ) -> Result<(), Error> {
         let moment = |which: &str| tensors.get(&format!("{name}.{which}"));
         let time = counters.get(&format!("{name}.step"));
         self.state = match (moment("moment_1"), moment("moment_2"), time) {
@@ -52,7 +61,9 @@ impl Optimizer {
                 Tensor::from_data(first.to_data(), device),
                 Tensor::from_data(second.to_data(), device),
             ))),
-            _ => None,
+            (None, None, None) => None,
+            _ => return Err(Error::State(format!("a part of the optimizer's state of {name} is missing"))),
         };
+        Ok(())
     }
 }

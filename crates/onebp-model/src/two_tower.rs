@@ -61,11 +61,6 @@ impl Table {
         Self { values, rows, dim }
     }
 
-    /// All zeros, `[rows, dim]`.
-    pub fn zeros(rows: usize, dim: usize) -> Self {
-        Self { values: vec![0.0; rows * dim], rows, dim }
-    }
-
     /// Row `row`, `[dim]`.
     pub fn row(&self, row: usize) -> &[f32] {
         &self.values[row * self.dim..(row + 1) * self.dim]

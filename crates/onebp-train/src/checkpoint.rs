@@ -58,6 +58,8 @@ pub struct Checkpoint {
     pub best: Option<BestTables>,
     /// [`onebp_data::Dataset::fingerprint`] of the data.
     pub data: u64,
+    /// The settings that decide what is computed, as JSON.
+    pub settings: serde_json::Value,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -67,6 +69,7 @@ struct Record {
     version: String,
     /// Fingerprint of the data, hexadecimal.
     data: String,
+    settings: serde_json::Value,
     last: FileRecord,
     best: Option<FileRecord>,
     best_epoch: Option<u32>,
@@ -92,7 +95,7 @@ impl CheckpointFolder {
     /// The folder `checkpoints` of a run folder, created if missing.
     ///
     /// # Errors
-    /// [`Error::Io`] where it cannot be created.
+    /// [`Error::Write`] where it cannot be created.
     pub fn create(run: &Path) -> Result<Self, Error> {
         Ok(Self { path: atomic::create_folder(&run.join("checkpoints"))? })
     }
@@ -110,10 +113,10 @@ impl CheckpointFolder {
     /// Commits `checkpoint` and removes the files of the one before.
     ///
     /// # Errors
-    /// [`Error::Io`] where the folder cannot be written; the checkpoint before is then still whole.
+    /// [`Error::Write`] where the folder cannot be written; the checkpoint before is then still whole.
     pub fn store(&self, checkpoint: &Checkpoint) -> Result<(), Error> {
         let before = if self.exists() { Some(self.record()?) } else { None };
-        let Checkpoint { state, progress, best, data } = checkpoint;
+        let Checkpoint { state, progress, best, data, settings } = checkpoint;
         let last_name = format!("last-{:08}-{:04}.safetensors", progress.epoch, progress.batch);
         let last = self.write_tensors(&last_name, state.tensors.iter().map(|(name, table)| (name.as_str(), table)))?;
         let best_file = match best {
@@ -129,6 +132,7 @@ impl CheckpointFolder {
             format: FORMAT,
             version: env!("CARGO_PKG_VERSION").into(),
             data: format!("{data:016x}"),
+            settings: settings.clone(),
             last,
             best: best_file,
             best_epoch: best.as_ref().map(|best| best.epoch),
@@ -159,7 +163,8 @@ impl CheckpointFolder {
         };
         let data = u64::from_str_radix(&record.data, 16)
             .map_err(|_| self.corrupt(RECORD, "the data fingerprint is not hexadecimal"))?;
-        Ok(Checkpoint { state: State { tensors, counters: record.counters }, progress: record.progress, best, data })
+        let state = State { tensors, counters: record.counters };
+        Ok(Checkpoint { state, progress: record.progress, best, data, settings: record.settings })
     }
 
     fn record(&self) -> Result<Record, Error> {
@@ -199,7 +204,11 @@ impl CheckpointFolder {
         if Path::new(&file.name).file_name() != Some(file.name.as_ref()) {
             return Err(self.corrupt(RECORD, &format!("{:?} is not a file name", file.name)));
         }
-        let buffer = atomic::read(&self.path.join(&file.name))?;
+        let path = self.path.join(&file.name);
+        if !path.exists() {
+            return Err(self.corrupt(&file.name, "the file is missing"));
+        }
+        let buffer = atomic::read(&path)?;
         if buffer.len() as u64 != file.bytes || crc32fast::hash(&buffer) != file.crc32 {
             return Err(self.corrupt(&file.name, "its size or checksum is not the recorded one"));
         }
@@ -207,7 +216,7 @@ impl CheckpointFolder {
     }
 
     fn remove_all_but(&self, record: &Record) -> Result<(), Error> {
-        let io = |source| Error::Io { path: self.path.clone(), source };
+        let io = |source| Error::Write { path: self.path.clone(), source };
         for entry in std::fs::read_dir(&self.path).map_err(io)? {
             let entry = entry.map_err(io)?;
             let name = entry.file_name();
@@ -277,7 +286,13 @@ mod tests {
         state.tensors.insert("items".into(), tables.items.clone());
         state.counters.insert("items.step".into(), 17);
         let progress = Progress { epoch, epoch_seconds: vec![0.1 + 0.2; 3], ..Default::default() };
-        Checkpoint { state, progress, best: Some(BestTables { epoch: best, tables }), data: 0xfeed }
+        Checkpoint {
+            state,
+            progress,
+            best: Some(BestTables { epoch: best, tables }),
+            data: 0xfeed,
+            settings: serde_json::json!({}),
+        }
     }
 
     fn names(folder: &CheckpointFolder) -> Vec<String> {
@@ -336,6 +351,8 @@ mod tests {
         flipped[whole.len() - 1] ^= 1;
         std::fs::write(&file, &flipped).unwrap();
         assert!(folder.load().unwrap_err().to_string().contains("size or checksum"));
+        std::fs::remove_file(&file).unwrap();
+        assert!(folder.load().unwrap_err().to_string().contains("the file is missing"));
         std::fs::write(&file, &whole).unwrap();
         assert!(folder.load().is_ok());
 

@@ -15,7 +15,15 @@ pub enum Error {
     /// Scores cannot be ranked.
     #[error(transparent)]
     Evaluation(#[from] onebp_eval::Error),
-    /// A file of the run could not be read or written.
+    /// A file or folder cannot be written.
+    #[error("{path}: cannot be written: {source}; choose an existing place that can be written to")]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file of the run could not be read.
     #[error("{path}: {source}")]
     Io {
         /// The file or folder.

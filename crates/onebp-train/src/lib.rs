@@ -4,6 +4,7 @@
 pub mod atomic;
 mod checkpoint;
 mod error;
+mod memory;
 mod metrics_log;
 mod parts;
 mod protocol;

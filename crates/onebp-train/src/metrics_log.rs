@@ -38,10 +38,17 @@ impl MetricsLog {
     /// Opens the log in `run` and drops every row after `epoch`, which the checkpoint to resume from does not know.
     ///
     /// # Errors
-    /// [`Error::Io`] where it cannot be written; [`Error::Run`] where a row up to `epoch` is damaged.
+    /// [`Error::Write`] where it cannot be written; [`Error::Run`] where it is missing or a row up to `epoch` is damaged.
     pub fn open(run: &Path, epoch: u32) -> Result<Self, Error> {
         let path = run.join("metrics.jsonl");
         let mut kept = String::new();
+        if epoch > 0 && !path.exists() {
+            return Err(Error::Run {
+                path,
+                problem: "the file is missing".into(),
+                remedy: "put it back; the epochs so far are written there alone".into(),
+            });
+        }
         if path.exists() {
             let text = String::from_utf8_lossy(&atomic::read(&path)?).into_owned();
             for (number, line) in (1..).zip(text.split_inclusive('\n')) {
@@ -62,16 +69,16 @@ impl MetricsLog {
         }
         atomic::write(&path, kept.as_bytes())?;
         let open = OpenOptions::new().append(true).open(&path);
-        let file = open.map_err(|source| Error::Io { path: path.clone(), source })?;
+        let file = open.map_err(|source| Error::Write { path: path.clone(), source })?;
         Ok(Self { path, file })
     }
 
     /// Appends a row.
     ///
     /// # Errors
-    /// [`Error::Io`] where it cannot be written.
+    /// [`Error::Write`] where it cannot be written.
     pub fn append(&mut self, row: &Row) -> Result<(), Error> {
-        let io = |source| Error::Io { path: self.path.clone(), source };
+        let io = |source| Error::Write { path: self.path.clone(), source };
         let mut line = serde_json::to_string(row).map_err(|error| io(error.into()))?;
         line.push('\n');
         self.file.write_all(line.as_bytes()).map_err(io)
@@ -105,10 +112,13 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_row_is_named() {
+    fn damage_and_loss_are_named() {
         let run = tempfile::tempdir().unwrap();
         std::fs::write(run.path().join("metrics.jsonl"), "{\"epoch\":1\n").unwrap();
         let error = MetricsLog::open(run.path(), 5).unwrap_err().to_string();
         assert!(error.contains("line 1 is damaged"), "{error}");
+        std::fs::remove_file(run.path().join("metrics.jsonl")).unwrap();
+        let error = MetricsLog::open(run.path(), 5).unwrap_err().to_string();
+        assert!(error.contains("the file is missing"), "{error}");
     }
 }

@@ -34,17 +34,18 @@ impl Parts {
     /// user's training items; the other protocols fit to both.
     ///
     /// # Errors
-    /// [`Error::Settings`] where there is nothing to fit or to test on.
+    /// [`Error::Data`] where there is nothing to fit or to test on.
     pub fn new(data: &Dataset, protocol: Protocol, valid_ratio: f64, seed: u64) -> Result<Self, Error> {
         let known = match &data.valid {
             Some(valid) => data.train.union(valid)?,
             None => data.train.clone(),
         };
         let empty = |what: &str, remedy: &str| {
-            Err(Error::Settings { problem: format!("there are no {what} interactions"), remedy: remedy.into() })
+            let problem = format!("{}: there are no {what} interactions", data.name);
+            Err(onebp_data::Error::Preparation { problem, remedy: remedy.into() }.into())
         };
         if data.test.is_empty() {
-            return empty("test", "give a split with a test part, or a larger --test-ratio");
+            return empty("test", "bring more data, a split with a test part, or a larger --test-ratio");
         }
         let test = Part { name: "test", seen: known.clone(), truth: data.test.clone() };
         let (fit, watched) = match protocol {

@@ -7,12 +7,15 @@ use std::collections::BTreeMap;
 /// The metric that selects an epoch and that patience watches.
 pub const GUIDE: &str = "NDCG@20";
 
+/// Metrics, without their cutoffs, of which more is better. Only these can have a best epoch.
+const LARGER_IS_BETTER: [&str; 8] = ["P", "R", "F1", "NDCG", "HR", "MRR", "MAP", "AUC"];
+
 /// How a result comes about. Results of different protocols are not comparable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
     /// Train on train minus a validation part; one epoch is selected by NDCG@20 on validation (first maximum), and test is
-    /// looked at once, at that epoch. The one to make claims with.
+    /// reported at that epoch. The one to make claims with.
     #[default]
     Validated,
     /// Train on all of train; test is evaluated while training and each metric reports its own best epoch. This is how the
@@ -60,7 +63,7 @@ pub struct Best {
 /// The best values so far, and for how long there has been none better.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Selection {
-    /// Best value and epoch per metric, each by itself.
+    /// Best value and epoch of every metric of which more is better, each by itself.
     pub best: BTreeMap<String, Best>,
     /// Evaluations since [`GUIDE`] last improved.
     pub stale: u32,
@@ -72,7 +75,8 @@ impl Selection {
     pub fn observe(&mut self, epoch: u32, report: &Report) -> bool {
         for (name, value) in report.iter() {
             let best = self.best.get(name).map_or(0.0, |best| best.value);
-            if value > best {
+            let kind = name.split('@').next().unwrap_or(name);
+            if LARGER_IS_BETTER.contains(&kind) && value > best {
                 self.best.insert(name.to_string(), Best { value, epoch });
             }
         }
@@ -106,7 +110,7 @@ mod tests {
     use super::*;
 
     fn report(ndcg: f64, precision: f64) -> Report {
-        serde_json::from_value(serde_json::json!({ "P@5": precision, "NDCG@20": ndcg })).unwrap()
+        serde_json::from_value(serde_json::json!({ "P@5": precision, "NDCG@20": ndcg, "Gini@20": 0.9 })).unwrap()
     }
 
     /// T40: each metric has its own best epoch, and the first maximum stays.
@@ -122,6 +126,7 @@ mod tests {
         assert_eq!(selection.best["NDCG@20"], Best { value: 0.4, epoch: 2 });
         assert_eq!(selection.best["P@5"], Best { value: 0.6, epoch: 3 });
         assert_eq!(selection.stale, 2);
+        assert!(!selection.best.contains_key("Gini@20"), "more of it is not better");
     }
 
     #[test]

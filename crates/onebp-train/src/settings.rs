@@ -5,8 +5,8 @@ use onebp_model::{Hyperparameters, Method};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// Resolved settings of a run.
-#[derive(Clone, Debug, PartialEq)]
+/// Resolved settings of a run. Serialized are those that decide what is computed: they must not change within a run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Settings {
     /// The method.
     pub method: Method,
@@ -15,10 +15,12 @@ pub struct Settings {
     /// Engine that carries out the steps.
     pub engine: EngineName,
     /// Epochs at most.
+    #[serde(skip)]
     pub epochs: u32,
     /// Epochs between evaluations; the last epoch is always evaluated.
     pub eval_every: u32,
     /// Stop after this many evaluations without improvement of NDCG@20.
+    #[serde(skip)]
     pub patience: Option<u32>,
     /// How numbers are selected and reported.
     pub protocol: Protocol,
@@ -27,6 +29,7 @@ pub struct Settings {
     /// Seed of the validation split, the initial tables, the shuffles and the negatives.
     pub seed: u64,
     /// Time between checkpoints; zero means after every epoch.
+    #[serde(skip)]
     pub checkpoint_every: Duration,
 }
 
@@ -55,6 +58,26 @@ impl EngineName {
 }
 
 impl Settings {
+    /// The settings that decide what is computed, as a checkpoint stores them: floats as text, which no parser changes.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] where a value has no JSON form.
+    pub fn identity(&self) -> Result<serde_json::Value, Error> {
+        fn as_text(value: serde_json::Value) -> serde_json::Value {
+            match value {
+                serde_json::Value::Number(number) => serde_json::Value::String(number.to_string()),
+                serde_json::Value::Object(fields) => {
+                    fields.into_iter().map(|(key, value)| (key, as_text(value))).collect()
+                }
+                other => other,
+            }
+        }
+        serde_json::to_value(self).map(as_text).map_err(|error| Error::Settings {
+            problem: error.to_string(),
+            remedy: "give numbers that are finite".into(),
+        })
+    }
+
     /// Checks ranges and contradictions.
     ///
     /// # Errors
@@ -76,7 +99,7 @@ impl Settings {
         if self.patience.is_some() && self.protocol != Protocol::Validated {
             return refuse(
                 &format!("patience would stop on test under protocol {}", self.protocol.as_str()),
-                "use --protocol validated, or leave --patience out",
+                "use --protocol validated, or --patience 0",
             );
         }
         if !(self.valid_ratio > 0.0 && self.valid_ratio < 1.0) {

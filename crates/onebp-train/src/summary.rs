@@ -7,11 +7,15 @@ use onebp_model::Method;
 use serde::Serialize;
 use std::{collections::BTreeMap, path::Path};
 
+const FILE: &str = "summary.json";
+
 /// The outcome of a finished run.
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
     /// The method.
     pub method: Method,
+    /// What was computed: hyper-parameters, engine, protocol, seed.
+    pub settings: Settings,
     /// How the reported numbers were selected.
     pub protocol: Protocol,
     /// The protocol in words.
@@ -66,14 +70,26 @@ impl Summary {
         self.best.get(metric).map(|best| best.value).or_else(|| self.last.get(metric))
     }
 
+    /// Removes the file from `run`, if it is there.
+    ///
+    /// # Errors
+    /// [`Error::Write`] where it cannot be removed.
+    pub(crate) fn remove(run: &Path) -> Result<(), Error> {
+        let path = run.join(FILE);
+        match std::fs::remove_file(&path) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(Error::Write { path, source }),
+            _ => Ok(()),
+        }
+    }
+
     /// Writes the file into `run`.
     ///
     /// # Errors
-    /// [`Error::Io`] where it cannot be written.
+    /// [`Error::Write`] where it cannot be written.
     pub fn write(&self, run: &Path) -> Result<(), Error> {
-        let path = run.join("summary.json");
-        let mut text =
-            serde_json::to_vec_pretty(self).map_err(|error| Error::Io { path: path.clone(), source: error.into() })?;
+        let path = run.join(FILE);
+        let mut text = serde_json::to_vec_pretty(self)
+            .map_err(|error| Error::Write { path: path.clone(), source: error.into() })?;
         text.push(b'\n');
         atomic::write(&path, &text)
     }

@@ -1,8 +1,9 @@
 //! The loop: epochs of batches, evaluation when due, checkpoints, and a summary at the end.
 
 use crate::{
-    Error, Protocol, Settings,
+    EngineName, Error, Protocol, Settings,
     checkpoint::{BestTables, Checkpoint, CheckpointFolder, Progress},
+    memory,
     metrics_log::{MetricsLog, Row},
     parts::Parts,
     summary::{Reported, Summary, median},
@@ -36,9 +37,6 @@ pub trait Observer {
     }
 }
 
-/// Hears nothing.
-impl Observer for () {}
-
 /// How training ended.
 #[derive(Clone, Debug)]
 pub enum Outcome {
@@ -62,6 +60,7 @@ pub struct Run<'a> {
     checkpoints: CheckpointFolder,
     progress: Progress,
     best: Option<BestTables>,
+    fingerprint: u64,
     last_checkpoint: Instant,
 }
 
@@ -78,8 +77,13 @@ impl<'a> Run<'a> {
     ) -> Result<Self, Error> {
         settings.check()?;
         let parts = Parts::new(data, settings.protocol, settings.valid_ratio, settings.seed)?;
+        memory::check(&settings.hyper, data.users.len(), data.items.len(), parts.fit.len())?;
         let tables = Tables::init(data.users.len(), data.items.len(), settings.hyper.dim, settings.seed);
-        let engine = Box::new(Autodiff::new(settings.method, &settings.hyper, &tables, &device.device));
+        let engine: Box<dyn Engine> = match settings.engine {
+            EngineName::Auto | EngineName::Autodiff => {
+                Box::new(Autodiff::new(settings.method, &settings.hyper, &tables, &device.device))
+            }
+        };
         Ok(Self {
             settings,
             data,
@@ -90,6 +94,7 @@ impl<'a> Run<'a> {
             checkpoints: CheckpointFolder::create(folder)?,
             progress: Progress::default(),
             best: None,
+            fingerprint: data.fingerprint(),
             last_checkpoint: Instant::now(),
         })
     }
@@ -106,13 +111,20 @@ impl<'a> Run<'a> {
     ) -> Result<Self, Error> {
         let mut run = Self::start(settings, data, device, folder)?;
         if run.checkpoints.exists() {
-            let Checkpoint { state, progress, best, data: fingerprint } = run.checkpoints.load()?;
-            if fingerprint != data.fingerprint() {
-                return Err(Error::Run {
-                    path: folder.into(),
-                    problem: "the data is not what this run was trained on".into(),
-                    remedy: "give the same files and preparation, or start a new run".into(),
-                });
+            let Checkpoint { state, progress, best, data: fingerprint, settings: stored } = run.checkpoints.load()?;
+            let refuse = |problem: String, remedy: &str| {
+                Err(Error::Run { path: folder.into(), problem, remedy: remedy.to_string() })
+            };
+            if fingerprint != run.fingerprint {
+                let remedy = "give the same files and preparation, or start a new run";
+                return refuse("the data is not what this run was trained on".into(), remedy);
+            }
+            if let Some(change) = first_change(&stored, &settings.identity()?) {
+                return refuse(format!("{change} since the run was started"), "put it back, or start a new run");
+            }
+            if settings.epochs < progress.epoch {
+                let problem = format!("{} epochs are done, {} are asked for", progress.epoch, settings.epochs);
+                return refuse(problem, "ask for at least as many");
             }
             run.engine.restore(&state)?;
             (run.progress, run.best) = (progress, best);
@@ -140,10 +152,21 @@ impl<'a> Run<'a> {
         let sampler = Uniform::new(self.data.items.len(), hyper.negatives, seed);
         let fit = self.parts.fit.clone();
         let mut log = MetricsLog::open(self.folder, self.progress.epoch)?;
+        if !self.is_over() {
+            // What an earlier end of this run wrote is not true any more.
+            Summary::remove(self.folder)?;
+        }
         while !self.is_over() {
             let number = self.progress.epoch + 1;
             let mut clock = Instant::now();
             let epoch = Epoch::new(&fit, &sampler, seed, number, hyper.batch_size, hyper.keep_last);
+            if self.progress.batch > epoch.len() {
+                return Err(Error::Run {
+                    path: self.folder.into(),
+                    problem: format!("the checkpoint is at batch {} of {}", self.progress.batch, epoch.len()),
+                    remedy: "restore it from a copy, or start a new run".into(),
+                });
+            }
             observer.epoch_started(number, epoch.len(), self.progress.batch);
             while self.progress.batch < epoch.len() {
                 let stopping = stop.load(Ordering::Relaxed);
@@ -208,7 +231,8 @@ impl<'a> Run<'a> {
             state: self.engine.state()?,
             progress: self.progress.clone(),
             best: self.best.clone(),
-            data: self.data.fingerprint(),
+            data: self.fingerprint,
+            settings: self.settings.identity()?,
         })?;
         self.last_checkpoint = Instant::now();
         Ok(())
@@ -230,6 +254,7 @@ impl<'a> Run<'a> {
         };
         Ok(Summary {
             method: self.settings.method,
+            settings: self.settings.clone(),
             protocol: self.settings.protocol,
             protocol_text: self.settings.protocol.describe().into(),
             selected_by: self.settings.selected_by(),
@@ -240,11 +265,28 @@ impl<'a> Run<'a> {
             seed: self.settings.seed,
             data: self.data.name.clone(),
             split: self.data.split.clone(),
-            data_fingerprint: format!("{:016x}", self.data.fingerprint()),
+            data_fingerprint: format!("{:016x}", self.fingerprint),
             statistics: Statistics::of(self.data),
             device: self.device.description.clone(),
             threads: rayon::current_num_threads(),
             versions: Summary::versions(),
         })
+    }
+}
+
+/// The first setting that differs, in words.
+fn first_change(stored: &serde_json::Value, now: &serde_json::Value) -> Option<String> {
+    match (stored, now) {
+        (serde_json::Value::Object(stored), serde_json::Value::Object(now)) => {
+            let keys = now.keys().chain(stored.keys().filter(|key| !now.contains_key(*key)));
+            keys.filter_map(|key| {
+                let null = serde_json::Value::Null;
+                let (was, is) = (stored.get(key).unwrap_or(&null), now.get(key).unwrap_or(&null));
+                first_change(was, is).map(|change| if is.is_object() { change } else { format!("{key} {change}") })
+            })
+            .next()
+        }
+        _ if stored == now => None,
+        _ => Some(format!("was changed from {stored} to {now}")),
     }
 }

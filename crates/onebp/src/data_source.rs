@@ -26,22 +26,25 @@ pub enum Source {
     Path(PathBuf),
 }
 
-/// The folder of named data sets: `$ONEBP_DATA`, or `datasets`.
-fn directory() -> PathBuf {
-    std::env::var_os("ONEBP_DATA").map_or_else(|| "datasets".into(), PathBuf::from)
+/// The folder of named data sets, absolute: `given`, or `$ONEBP_DATA`, or `datasets`.
+pub fn directory(given: Option<&Path>) -> PathBuf {
+    let environment = || std::env::var_os("ONEBP_DATA").filter(|folder| !folder.is_empty()).map(PathBuf::from);
+    let folder = given.map(Path::to_path_buf).or_else(environment).unwrap_or_else(|| "datasets".into());
+    // Absolute, so that a saved configuration holds from any folder.
+    std::path::absolute(&folder).unwrap_or(folder)
 }
 
 impl Source {
-    /// Finds what `--data` names. A name wins over a path in the current folder; `./` makes it a path.
+    /// Finds what `--data` names. A name in `directory` wins over a path in the current folder; `./` makes it a path.
     ///
     /// # Errors
     /// A data failure that lists the names there are.
-    pub fn find(data: &str) -> Result<Self, Failure> {
+    pub fn find(data: &str, directory: &Path) -> Result<Self, Failure> {
         if data == SYNTHETIC {
             return Ok(Self::BuiltIn);
         }
         let path = Path::new(data);
-        let named = directory().join(path);
+        let named = directory.join(path);
         let is_name = path.components().all(|part| matches!(part, std::path::Component::Normal(_)));
         if is_name && !data.is_empty() && !path.starts_with(".") && named.exists() {
             return Ok(Self::Named { name: data.into(), path: named });
@@ -50,7 +53,7 @@ impl Source {
             // Absolute, so that the saved configuration holds from any folder.
             return Ok(Self::Path(std::path::absolute(path).unwrap_or_else(|_| path.into())));
         }
-        let mut names: Vec<String> = std::fs::read_dir(directory())
+        let mut names: Vec<String> = std::fs::read_dir(directory)
             .into_iter()
             .flatten()
             .flatten()
@@ -62,9 +65,9 @@ impl Source {
         Err(Failure::new(
             Exit::Data,
             format!(
-                "{data}: no such file or folder, and no such name in {} (names there: {}); give a path, or set \
-                 ONEBP_DATA to the folder of your data sets",
-                directory().display(),
+                "{data}: no such file or folder, and no such name in {} (names there: {}); give a path, or the \
+                 folder of your data sets by --data-directory or ONEBP_DATA",
+                directory.display(),
                 names.join(", ")
             ),
         ))
@@ -114,11 +117,11 @@ impl Source {
     }
 }
 
-/// Loads what `--data` names and says what was read.
+/// Loads what `--data` names and says what was read; gives the number of files too.
 ///
 /// # Errors
 /// As [`Source::load`].
-pub fn load_and_tell(source: &Source, options: &LoadOptions, terminal: &Terminal) -> Result<Dataset, Failure> {
+pub fn load_and_tell(source: &Source, options: &LoadOptions, terminal: &Terminal) -> Result<(Dataset, usize), Failure> {
     let Loaded { dataset, sources } = source.load(options)?;
     for file in &sources {
         let how = if file.guessed { "guessed" } else { "as told" };
@@ -137,5 +140,5 @@ pub fn load_and_tell(source: &Source, options: &LoadOptions, terminal: &Terminal
         dataset.test.len(),
         dataset.split
     ));
-    Ok(dataset)
+    Ok((dataset, sources.len()))
 }

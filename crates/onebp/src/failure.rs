@@ -18,13 +18,15 @@ pub enum Exit {
     Run = 5,
     /// Training diverged.
     Diverged = 6,
+    /// A file or folder cannot be written.
+    Output = 7,
     /// Interrupted; a checkpoint has been written.
     Interrupted = 130,
 }
 
 /// What `--help` says about exit codes.
 pub const EXIT_CODES: &str = "Exit codes: 0 success, 1 unexpected error, 2 wrong usage or configuration, 3 bad data, \
-                              4 device unavailable or failed, 5 bad run folder or checkpoint, 6 training diverged, \
+                              4 device unavailable or failed, 5 bad run folder or checkpoint, 6 training diverged, 7 output cannot be written, \
                               130 interrupted (a checkpoint has been written).";
 
 /// A failed command.
@@ -48,9 +50,13 @@ impl Failure {
     }
 }
 
+/// On one line and without control characters, which ids and names may bring along.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        self.message.chars().try_for_each(|character| match character {
+            _ if character.is_control() => write!(f, "{}", character.escape_default()),
+            _ => write!(f, "{character}"),
+        })
     }
 }
 
@@ -78,7 +84,11 @@ impl From<onebp_train::Error> for Failure {
             Error::Data(error) => error.into(),
             Error::Model(error) => error.into(),
             Error::Settings { .. } => Self::usage(error.to_string()),
-            Error::Diverged { .. } | Error::Evaluation(_) => Self::new(Exit::Diverged, error.to_string()),
+            Error::Diverged { .. } | Error::Evaluation(onebp_eval::Error::NotFinite { .. }) => {
+                Self::new(Exit::Diverged, error.to_string())
+            }
+            Error::Evaluation(_) => Self::new(Exit::Unexpected, error.to_string()),
+            Error::Write { .. } => Self::new(Exit::Output, error.to_string()),
             _ => Self::new(Exit::Run, error.to_string()),
         }
     }

@@ -85,9 +85,7 @@ fn main() -> ExitCode {
     match std::panic::catch_unwind(|| run(cli)) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(failure)) => {
-            if !failure.message.is_empty() {
-                eprintln!("error: {failure}");
-            }
+            eprintln!("error: {failure}");
             ExitCode::from(failure.exit as u8)
         }
         Err(_) => {

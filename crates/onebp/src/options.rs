@@ -9,23 +9,18 @@ use onebp_data::{Format, LoadOptions, Preparation, ReadOptions, SplitRule};
 use onebp_model::{Hyperparameters, Method, device::DeviceName, update::Duplicates};
 use onebp_train::{EngineName, Protocol, Settings};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use std::{collections::BTreeMap, path::Path, time::Duration};
-
-const METHODS: [&str; 3] = ["onebp", "two-bp", "user-only"];
-const DEVICES: [&str; 4] = ["auto", "ndarray", "flex", "wgpu"];
-const ENGINES: [&str; 2] = ["auto", "autodiff"];
-const DUPLICATES: [&str; 3] = ["sequential", "last", "mean"];
-const PROTOCOLS: [&str; 3] = ["validated", "paper", "final"];
-const FORMATS: [&str; 5] = ["movielens", "lightgcn", "recbole", "delimited", "parquet"];
-const SPLITS: [&str; 4] = ["ratio", "floor-minus-one", "leave-one-out", "time"];
-const COMPARISONS: [&str; 4] = ["popularity", "onebp", "two-bp", "user-only"];
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// A flag whose values have names; the names are those of the configuration file.
-fn choice<T>(names: &'static [&'static str]) -> impl TypedValueParser<Value = T>
+fn choice<T, const K: usize>(names: [&'static str; K]) -> impl TypedValueParser<Value = T>
 where
     T: DeserializeOwned + Clone + Send + Sync + 'static,
 {
-    PossibleValuesParser::new(names.iter().copied()).try_map(|name| T::deserialize(toml::Value::String(name)))
+    PossibleValuesParser::new(names).try_map(|name| T::deserialize(toml::Value::String(name)))
 }
 
 /// How to find, read and prepare data.
@@ -33,7 +28,7 @@ where
 #[serde(rename_all = "kebab-case", default)]
 pub struct DataOptions {
     /// File format; guessed from the content otherwise.
-    #[arg(long, help_heading = "Data", value_parser = choice::<Format>(&FORMATS))]
+    #[arg(long, help_heading = "Data", value_parser = choice::<Format, _>(Format::ALL.map(Format::name)))]
     pub format: Option<Format>,
     /// Column of users, by name or number from 1.
     #[arg(long, help_heading = "Data", value_name = "COLUMN")]
@@ -63,7 +58,7 @@ pub struct DataOptions {
     #[arg(long, help_heading = "Data", value_name = "USERS")]
     pub item_core: Option<u32>,
     /// How to cut test from data without a split of its own.
-    #[arg(long, help_heading = "Data", value_parser = choice::<SplitRule>(&SPLITS))]
+    #[arg(long, help_heading = "Data", value_parser = choice::<SplitRule, _>(SplitRule::ALL.map(SplitRule::name)))]
     pub split: Option<SplitRule>,
     /// Share of the interactions that goes to test.
     #[arg(long, help_heading = "Data", value_name = "SHARE")]
@@ -72,7 +67,7 @@ pub struct DataOptions {
     #[arg(long, help_heading = "Data", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pub strict: Option<bool>,
     /// Seed of the split and of everything random in training.
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub seed: Option<u64>,
 }
 
@@ -83,21 +78,24 @@ pub struct TrainOptions {
     /// `synthetic`, the NAME of a folder in the data directory, or the path of a file or folder.
     #[arg(long, value_name = "NAME|PATH")]
     pub data: Option<String>,
+    /// Folder of named data sets; $ONEBP_DATA otherwise, or `datasets`.
+    #[arg(long, value_name = "DIR")]
+    pub data_directory: Option<PathBuf>,
     /// How, and how much of, the towers learn by backpropagation.
-    #[arg(long, value_parser = choice::<Method>(&METHODS))]
+    #[arg(long, value_parser = choice::<Method, _>(Method::ALL.map(Method::as_str)))]
     pub method: Option<Method>,
     /// Use the published settings of a known data set.
     #[arg(long, value_name = "NAME")]
     pub preset: Option<String>,
     /// Where to compute; `auto` takes a real GPU where there is one.
-    #[arg(long, value_parser = choice::<DeviceName>(&DEVICES))]
+    #[arg(long, value_parser = choice::<DeviceName, _>(DeviceName::ALL.map(DeviceName::as_str)))]
     pub device: Option<DeviceName>,
     /// How steps are carried out.
-    #[arg(long, value_parser = choice::<EngineName>(&ENGINES))]
+    #[arg(long, value_parser = choice::<EngineName, _>(EngineName::ALL.map(EngineName::as_str)))]
     pub engine: Option<EngineName>,
     /// Threads at most; all cores otherwise.
     #[arg(long)]
-    pub threads: Option<usize>,
+    pub threads: Option<u16>,
 
     /// Embedding width d.
     #[arg(long, help_heading = "Model")]
@@ -111,8 +109,8 @@ pub struct TrainOptions {
     /// How much of a user's vector stays at each interaction.
     #[arg(long, help_heading = "Model")]
     pub beta: Option<f64>,
-    /// What to do with users that occur more than once in a batch.
-    #[arg(long, help_heading = "Model", value_parser = choice::<Duplicates>(&DUPLICATES))]
+    /// What to do with users that occur more than once in a batch (under user-only: items; its default is `last`).
+    #[arg(long, help_heading = "Model", value_parser = choice::<Duplicates, _>(Duplicates::ALL.map(Duplicates::as_str)))]
     pub duplicates: Option<Duplicates>,
 
     /// Epochs at most.
@@ -135,7 +133,7 @@ pub struct TrainOptions {
     pub checkpoint_every: Option<u64>,
 
     /// How numbers are selected and reported.
-    #[arg(long, help_heading = "Evaluation", value_parser = choice::<Protocol>(&PROTOCOLS))]
+    #[arg(long, help_heading = "Evaluation", value_parser = choice::<Protocol, _>(Protocol::ALL.map(Protocol::as_str)))]
     pub protocol: Option<Protocol>,
     /// Epochs between evaluations.
     #[arg(long, help_heading = "Evaluation", value_name = "EPOCHS")]
@@ -146,14 +144,19 @@ pub struct TrainOptions {
     /// Share of each user's training items held out for validation.
     #[arg(long, help_heading = "Evaluation", value_name = "SHARE")]
     pub valid_ratio: Option<f64>,
-    /// Train or compute these too, on the same data, and print them beside.
-    #[arg(long, help_heading = "Evaluation", value_delimiter = ',', value_parser = PossibleValuesParser::new(COMPARISONS), value_name = "METHOD,...")]
+    /// Train or compute these too, on the same data under the same settings, and print them beside.
+    #[arg(long, help_heading = "Evaluation", value_delimiter = ',', value_parser = PossibleValuesParser::new(comparisons()), value_name = "METHOD,...")]
     pub compare: Option<Vec<String>>,
 
     #[command(flatten)]
     #[serde(flatten)]
     #[allow(missing_docs)]
     pub reading: DataOptions,
+}
+
+/// What a method can be compared with.
+fn comparisons() -> Vec<&'static str> {
+    std::iter::once("popularity").chain(Method::ALL.map(Method::as_str)).collect()
 }
 
 fn separator(text: &str) -> Result<char, String> {
@@ -174,6 +177,13 @@ pub struct Resolved {
     pub origins: Vec<(String, toml::Value, &'static str)>,
     /// The preset that applied.
     pub preset: Option<String>,
+}
+
+impl Resolved {
+    /// Options that are complete already, as those of a run that goes on.
+    pub fn unchanged(options: TrainOptions) -> Self {
+        Self { options, origins: Vec::new(), preset: None }
+    }
 }
 
 impl TrainOptions {
@@ -206,17 +216,32 @@ impl TrainOptions {
                 let problem = error.message().lines().next().unwrap_or("invalid").to_string();
                 return Err(format!("{}: {key} = {value}: {problem}", line_of(text, key)));
             }
-            let names = COMPARISONS.map(toml::Value::from);
+            let names = comparisons();
             let listed = value.as_array().filter(|_| key == "compare");
-            if let Some(odd) = listed.and_then(|methods| methods.iter().find(|method| !names.contains(method))) {
-                return Err(format!("{}: compare = {odd}: expected some of {COMPARISONS:?}", line_of(text, key)));
+            let known = |method: &&toml::Value| !method.as_str().is_some_and(|name| names.contains(&name));
+            if let Some(odd) = listed.and_then(|methods| methods.iter().find(known)) {
+                return Err(format!("{}: compare = {odd}: expected some of {names:?}", line_of(text, key)));
             }
         }
         Self::deserialize(table).map_err(located)
     }
 
-    fn to_table(&self) -> Result<toml::Table, Failure> {
+    /// The options that are set, by their keys.
+    ///
+    /// # Errors
+    /// A usage failure where a value has no TOML form.
+    pub fn to_table(&self) -> Result<toml::Table, Failure> {
         toml::Table::try_from(self).map_err(|error| Failure::usage(error.to_string()))
+    }
+
+    /// These options where they are set, those of `under` elsewhere.
+    ///
+    /// # Errors
+    /// A usage failure where a value has no TOML form.
+    pub fn over(&self, under: &Self) -> Result<Self, Failure> {
+        let mut table = under.to_table()?;
+        table.extend(self.to_table()?);
+        Self::deserialize(table).map_err(|error| Failure::usage(error.to_string()))
     }
 
     /// Puts defaults under `flags` and `file`. `preset_of` says which preset goes with a data set's name.
@@ -451,7 +476,7 @@ mod tests {
     fn mistakes_in_a_file_name_the_line() {
         let error = |text: &str| TrainOptions::from_toml(text).unwrap_err();
         assert_eq!(error("dim = 8\nbatch_size = 3\n"), ":2: unknown key `batch_size`; did you mean `batch-size`?");
-        assert!(error("zzz = 1").starts_with(":1: unknown key `zzz`; known are data, method"));
+        assert!(error("zzz = 1").starts_with(":1: unknown key `zzz`; known are data, "));
         assert!(
             error("dim = 8\nlr = \"fast\"\n").starts_with(":2: lr = \"fast\": invalid type"),
             "{}",
@@ -464,16 +489,24 @@ mod tests {
 
     /// The names that flags accept are exactly those that files accept.
     #[test]
-    fn names_of_choices_are_complete() {
-        fn all<T: Serialize>(values: &[T], names: &[&str]) {
-            let serialized: Vec<String> =
-                values.iter().map(|v| toml::Value::try_from(v).unwrap().as_str().unwrap().to_string()).collect();
+    fn names_of_choices_are_those_of_files() {
+        fn all<T: Serialize, const K: usize>(values: [T; K], names: [&str; K]) {
+            let serialized = values.map(|value| toml::Value::try_from(value).unwrap().as_str().unwrap().to_string());
             assert_eq!(serialized, names);
         }
-        all(&Method::ALL, &METHODS);
-        all(&DeviceName::ALL, &DEVICES);
-        all(&EngineName::ALL, &ENGINES);
-        all(&Protocol::ALL, &PROTOCOLS);
-        all(&[Duplicates::Sequential, Duplicates::Last, Duplicates::Mean], &DUPLICATES);
+        all(Method::ALL, Method::ALL.map(Method::as_str));
+        all(DeviceName::ALL, DeviceName::ALL.map(DeviceName::as_str));
+        all(EngineName::ALL, EngineName::ALL.map(EngineName::as_str));
+        all(Protocol::ALL, Protocol::ALL.map(Protocol::as_str));
+        all(Duplicates::ALL, Duplicates::ALL.map(Duplicates::as_str));
+        all(Format::ALL, Format::ALL.map(Format::name));
+        all(SplitRule::ALL, SplitRule::ALL.map(SplitRule::name));
+    }
+
+    /// `onebp data` prepares without a table of defaults of its own.
+    #[test]
+    fn the_defaults_of_data_are_those_of_training() {
+        let resolved = resolve(&TrainOptions::default(), &TrainOptions::default());
+        assert_eq!(resolved.options.reading.load_options(), DataOptions::default().load_options());
     }
 }

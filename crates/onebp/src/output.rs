@@ -3,7 +3,6 @@
 use crate::failure::{Exit, Failure};
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use onebp_eval::Report;
 use onebp_train::{GUIDE, Observer, Row};
 use std::{
     io::{IsTerminal, Write},
@@ -54,6 +53,26 @@ pub fn json(value: &impl serde::Serialize) -> Result<(), Failure> {
     result(&text)
 }
 
+/// Rows as an aligned table on a terminal, and tab-separated elsewhere.
+///
+/// # Errors
+/// As [`result`].
+pub fn rows(header: &[&str], rows: &[(String, Vec<String>)]) -> Result<(), Failure> {
+    if std::io::stdout().is_terminal() {
+        return result(&table(header, rows));
+    }
+    let line = |(name, values): &(String, Vec<String>)| {
+        std::iter::once(name).chain(values).map(String::as_str).collect::<Vec<_>>().join("\t")
+    };
+    result(&std::iter::once(header.join("\t")).chain(rows.iter().map(line)).collect::<Vec<_>>().join("\n"))
+}
+
+/// A word for a command line that a person may copy.
+pub fn shell_word(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "/._-:@%+=".contains(c);
+    if !word.is_empty() && word.chars().all(plain) { word.into() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+}
+
 /// The columns of the paper's tables.
 pub const COLUMNS: [&str; 12] =
     ["P@5", "R@5", "F1@5", "NDCG@5", "P@10", "R@10", "F1@10", "NDCG@10", "P@20", "R@20", "F1@20", "NDCG@20"];
@@ -72,12 +91,6 @@ pub fn table(header: &[&str], rows: &[(String, Vec<String>)]) -> String {
     lines.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
 }
 
-/// All metrics of one report, one line each.
-pub fn report_table(report: &Report) -> String {
-    let rows: Vec<_> = report.iter().map(|(name, value)| (name.to_string(), vec![format!("{value:.4}")])).collect();
-    table(&["metric", "value"], &rows)
-}
-
 /// A progress bar on a terminal; elsewhere a line now and then.
 pub struct Progress {
     bar: ProgressBar,
@@ -85,47 +98,63 @@ pub struct Progress {
     epochs: u32,
     name: String,
     last_line: Instant,
+    /// The newest line that has not been told.
+    untold: Option<String>,
 }
 
 /// Time between lines where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
 impl Progress {
-    /// Progress of a run of `epochs` epochs called `name`, of which `done` are done.
-    pub fn new(terminal: Terminal, name: &str, epochs: u32, done: u32) -> Self {
+    /// Progress of a run of `epochs` epochs called `name`.
+    pub fn new(terminal: Terminal, name: &str, epochs: u32) -> Self {
         let shown = !terminal.quiet && std::io::stderr().is_terminal();
         let target = if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        let bar = ProgressBar::with_draw_target(Some(u64::from(epochs)), target).with_position(u64::from(done));
-        let style = ProgressStyle::with_template("{prefix} {wide_bar} epoch {pos}/{len} {msg} [{elapsed}, {eta} left]");
-        if let Ok(style) = style {
+        let bar = ProgressBar::with_draw_target(None, target);
+        if let Ok(style) = ProgressStyle::with_template("{prefix} {wide_bar} {msg} [{elapsed}, {eta} left]") {
             bar.set_style(style);
         }
         bar.set_prefix(name.to_string());
         bar.enable_steady_tick(Duration::from_millis(250));
-        Self { bar, terminal, epochs, name: name.into(), last_line: Instant::now() }
+        Self { bar, terminal, epochs, name: name.into(), last_line: Instant::now(), untold: None }
+    }
+}
+
+impl Progress {
+    fn tell_last(&mut self) {
+        if let Some(line) = self.untold.take().filter(|_| self.bar.is_hidden()) {
+            self.last_line = Instant::now();
+            self.terminal.tell(&line);
+        }
     }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
+        self.tell_last();
         self.bar.finish_and_clear();
     }
 }
 
 impl Observer for Progress {
-    fn epoch_started(&mut self, epoch: u32, _batches: usize, _done: usize) {
-        self.bar.set_position(u64::from(epoch - 1));
+    fn epoch_started(&mut self, epoch: u32, batches: usize, done: usize) {
+        let batches = batches as u64;
+        self.bar.set_length(u64::from(self.epochs) * batches);
+        self.bar.set_position(u64::from(epoch - 1) * batches + done as u64);
+        self.bar.set_prefix(format!("{} epoch {epoch}/{}", self.name, self.epochs));
+    }
+
+    fn batch_done(&mut self) {
+        self.bar.inc(1);
     }
 
     fn evaluated(&mut self, row: &Row, _improved: bool) {
         let guide = row.metrics.get(GUIDE).unwrap_or(f64::NAN);
         let message = format!("loss {:.4}, {GUIDE} {guide:.4} ({})", row.loss, row.part);
-        self.bar.set_position(u64::from(row.epoch));
-        self.bar.set_message(message.clone());
-        let due = self.last_line.elapsed() >= LINE_EVERY || row.epoch == self.epochs;
-        if self.bar.is_hidden() && due {
-            self.last_line = Instant::now();
-            self.terminal.tell(&format!("{} epoch {}/{} {message}", self.name, row.epoch, self.epochs));
+        self.untold = Some(format!("{} epoch {}/{} {message}", self.name, row.epoch, self.epochs));
+        if self.last_line.elapsed() >= LINE_EVERY {
+            self.tell_last();
         }
+        self.bar.set_message(message);
     }
 }

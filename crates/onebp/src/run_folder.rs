@@ -1,7 +1,7 @@
 //! The folder of a run: a free name for a new one, its configuration, and a trained model read back from it.
 
 use crate::{
-    data_source::{Source, load_and_tell},
+    data_source::{self, Source, load_and_tell},
     failure::{Exit, Failure},
     options::TrainOptions,
     output::Terminal,
@@ -30,14 +30,13 @@ pub fn create(out: Option<&Path>, data: &str, method: &str) -> Result<PathBuf, F
             free.unwrap_or_else(|| Path::new("runs").join(base))
         }
     };
-    if path.join(CONFIG).exists() {
-        return Err(Failure::new(
-            Exit::Run,
-            format!(
-                "{}: there is a run already; continue it with --resume {0}, or choose another folder with --out",
-                path.display()
-            ),
-        ));
+    // Whatever a run leaves: adopting a part of another one would mix their results.
+    let left = [CONFIG, "metrics.jsonl", "summary.json", "checkpoints", "compare"];
+    if let Some(file) = left.iter().find(|file| path.join(file).exists()) {
+        let remedy =
+            if *file == CONFIG { format!("continue it with --resume {}, or ", path.display()) } else { String::new() };
+        let problem = format!("{}: there is a run already ({file})", path.display());
+        return Err(Failure::new(Exit::Run, format!("{problem}; {remedy}choose another folder with --out")));
     }
     if path.exists() && !path.is_dir() {
         return Err(Failure::new(Exit::Run, format!("{}: not a folder; choose another with --out", path.display())));
@@ -104,9 +103,12 @@ pub struct Trained {
 pub fn open(folder: &Path, terminal: &Terminal) -> Result<Trained, Failure> {
     let options = read_options(folder)?;
     let quiet = Terminal { quiet: true, ..*terminal };
-    let source = Source::find(options.data.as_deref().unwrap_or_default())?;
-    let data = load_and_tell(&source, &options.reading.load_options(), &quiet)?;
-    let Checkpoint { state, progress, best, data: fingerprint } = CheckpointFolder::open(folder).load()?;
+    let source = Source::find(
+        options.data.as_deref().unwrap_or_default(),
+        &data_source::directory(options.data_directory.as_deref()),
+    )?;
+    let (data, _) = load_and_tell(&source, &options.reading.load_options(), &quiet)?;
+    let Checkpoint { state, progress, best, data: fingerprint, settings: _ } = CheckpointFolder::open(folder).load()?;
     if fingerprint != data.fingerprint() {
         return Err(Failure::new(
             Exit::Run,

@@ -65,7 +65,7 @@ pub(crate) fn guess_separator(text: &str) -> &'static str {
 /// Whether the first of the `sample` records names the columns.
 pub(crate) fn guess_header(sample: &[Vec<String>], options: &ReadOptions) -> bool {
     let Some((first, rest)) = sample.split_first() else { return false };
-    let number = |field: &str| field.parse::<f64>().is_ok();
+    let number = |field: &str| field.trim().parse::<f64>().is_ok();
     let word_over_numbers = |column: usize| {
         let below = |record: &Vec<String>| record.get(column).is_some_and(|field| number(field));
         !number(&first[column]) && !rest.is_empty() && rest.iter().all(below)

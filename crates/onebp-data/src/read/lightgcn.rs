@@ -8,7 +8,7 @@
 use super::rows::{Lines, Names, Rows};
 use crate::Error;
 use crate::error::quote;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 /// Reads the lists in `text`, the content of `path`; also returns the layout in words.
@@ -49,21 +49,26 @@ fn checked<'a>(path: &Path, line: u64, token: &'a str) -> Result<&'a str, Error>
 /// Whether the first lines of `text` look like this format.
 ///
 /// A table of integers can look alike. It repeats its users, here every line has another; and since tables with tabs are
-/// common and lists with tabs are not, those must also differ in length.
+/// common and lists with tabs are not, those must also differ in length. Lists may repeat users where spaces separate
+/// and more than a tenth of the lines are of unusual length; fewer are slips in a table, to be named when it is read.
 pub(crate) fn recognise(text: &str) -> bool {
     const SAMPLE: usize = 1000;
     let allowed = |byte: u8| byte.is_ascii_digit() || matches!(byte, b' ' | b'\t' | b'\r');
-    let (mut users, mut lengths, mut tabs) = (HashSet::new(), HashSet::new(), false);
+    let (mut users, mut lengths) = (HashSet::new(), HashMap::<usize, usize>::new());
+    let (mut lines, mut tabs) = (0, false);
     for line in text.lines().filter(|line| !line.trim().is_empty()).take(SAMPLE) {
-        let mut tokens = line.split_ascii_whitespace();
-        let distinct = tokens.next().is_some_and(|user| users.insert(user));
-        if !distinct || !line.bytes().all(allowed) {
+        if !line.bytes().all(allowed) {
             return false;
         }
-        lengths.insert(tokens.count());
+        let mut tokens = line.split_ascii_whitespace();
+        users.extend(tokens.next());
+        *lengths.entry(tokens.count()).or_default() += 1;
+        lines += 1;
         tabs |= line.contains('\t');
     }
-    lengths.iter().any(|&length| length > 0) && (!tabs || lengths.len() > 1)
+    let usual = lengths.values().copied().max().unwrap_or(0);
+    let (distinct, ragged) = (users.len() == lines, 10 * usual < 9 * lines);
+    lengths.keys().any(|&length| length > 0) && if tabs { distinct && lengths.len() > 1 } else { distinct || ragged }
 }
 
 #[cfg(test)]
@@ -97,11 +102,15 @@ mod tests {
 
     #[test]
     fn lists_and_tables_are_told_apart() {
-        for list in ["0 1 2\n1 3\n", "0 1\n1 2\n", "0\n1 2\n", "0 5 6 7 \n", "0\t1\t2\n1\t4\n"] {
+        let twice = "0 1 2\n0 3\n1 2 3";
+        for list in ["0 1 2\n1 3\n", "0 1\n1 2\n", "0\n1 2\n", "0 5 6 7 \n", "0\t1\t2\n1\t4\n", twice] {
             assert!(recognise(list), "{list}");
         }
-        for table in ["0 1 5\n0 2 4\n", "1\t2\t3\t4\n2\t2\t3\t4\n", "0,1\n1,2\n", "0 a\n1 b\n", "0\n1\n", "user item\n"]
-        {
+        let four = "1 7 5 99\n1 8 4 98\n2 8 4 98\n";
+        let tabs = "0\t1\t2\n0\t3\n1\t2\t3";
+        let slip = "1 7 5\n".repeat(20) + "1 8\n";
+        let quads = "1\t2\t3\t4\n2\t2\t3\t4\n";
+        for table in ["0 1 5\n0 2 4\n", quads, "0,1\n1,2\n", "0 a\n1 b\n", "0\n1\n", "user item\n", four, tabs, &slip] {
             assert!(!recognise(table), "{table}");
         }
     }

@@ -5,7 +5,7 @@ pub(crate) mod delimited;
 mod lightgcn;
 mod movielens;
 mod parquet;
-mod recbole;
+pub(crate) mod recbole;
 pub(crate) mod records;
 pub(crate) mod rows;
 mod table;
@@ -87,6 +87,23 @@ pub struct ReadOptions {
     pub header: Option<bool>,
 }
 
+impl ReadOptions {
+    /// The names of the options that are given.
+    pub(crate) fn given(&self) -> Vec<&'static str> {
+        let Self { format, user_column, item_column, rating_column, time_column, separator, header } = self;
+        let options = [
+            ("format", format.is_some()),
+            ("user-column", user_column.is_some()),
+            ("item-column", item_column.is_some()),
+            ("rating-column", rating_column.is_some()),
+            ("time-column", time_column.is_some()),
+            ("separator", separator.is_some()),
+            ("header", header.is_some()),
+        ];
+        options.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect()
+    }
+}
+
 /// A file that was read, and as what.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
@@ -119,6 +136,7 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<(Interactions, Source)
 
 /// Reads one file without giving ids.
 pub(crate) fn read_rows(path: &Path, options: &ReadOptions) -> Result<(Rows, Source), Error> {
+    text::check_regular(path)?;
     // The ending counts only where the content says no, to call a broken Parquet file by its name.
     let ending = path.extension().is_some_and(|ending| ending == "parquet" || ending == "pq");
     let is_parquet = match options.format {
@@ -138,6 +156,7 @@ pub(crate) fn read_rows(path: &Path, options: &ReadOptions) -> Result<(Rows, Sou
         };
         (format, read)
     };
+    rows.check_ids()?;
     let source = Source { path: path.to_path_buf(), format, guessed: options.format.is_none(), detail };
     Ok((rows, source))
 }
@@ -180,6 +199,8 @@ mod tests {
             ("0 1 2\n1 2\n", Format::LightGcn, "a user and their items per line, 2 lines"),
             ("\u{feff}user,item,rating\r\n1,2,3\r\n", Format::Delimited, "comma, header: user,item,rating"),
             ("1 7 5\n1 8 4\n", Format::Delimited, "space, no header: columns 1,2,3"),
+            ("1 7 5 99\n1 8 4 98\n2 8 4 98\n", Format::Delimited, "space, no header: columns 1,2,3,4"),
+            ("0 1 2\n0 3\n1 2 3\n", Format::LightGcn, "a user and their items per line, 3 lines"),
         ] {
             let (_, source) = read_text("any.name", text, &ReadOptions::default()).unwrap();
             assert_eq!((source.format, source.guessed, source.detail.as_str()), (format, true, detail), "{text}");
@@ -198,6 +219,23 @@ mod tests {
                        guessed";
         assert_eq!(read_text("t", "user,item\n", &parquet).unwrap_err(), message);
         assert!(read_text("t.parquet", "user,item\n", &ReadOptions::default()).unwrap_err().contains("is not Parquet"));
+    }
+
+    #[test]
+    fn ids_with_control_characters_are_refused() {
+        for (text, message) in [
+            (
+                "user,item\na,x\n\"b\nc\",x\na,\u{1b}\n",
+                "t:3: the user id `b\\nc` holds a control character; take it out of",
+            ),
+            ("user,item\na,x\nb,x\u{1b}[31m\n", "t:3: the item id `x\\u{1b}[31m` holds a control character; "),
+            ("user,item\na,x\0y\n", "t:2: the item id `x\\u{0}y` holds"),
+            ("user,item\na,x\ty\n", "t:2: the item id `x\\ty` holds"),
+            ("user,item\na,x\ry\n", "t:2: the item id `x\\ry` holds"),
+        ] {
+            let error = read_text("t", text, &ReadOptions::default()).unwrap_err();
+            assert!(error.starts_with(message), "{error}");
+        }
     }
 
     #[test]

@@ -147,13 +147,11 @@ fn ids(path: &Path, column: &Column, kind: &str) -> Result<Coded, Error> {
     let column = column.cast(&DataType::String).map_err(broken)?;
     let mut names = Names::default();
     for (row, name) in (1u64..).zip(column.str().map_err(broken)?.iter()) {
-        match name.map(str::trim) {
-            None | Some("") => {
-                let problem = format!("the {kind} id (column {}) is missing", quote(column.name()));
-                return Err(Error::line(path, row, problem, "fill it in or remove the row"));
-            }
-            Some(name) => names.push(name),
-        }
+        let Some(name) = name.filter(|name| !name.trim().is_empty()) else {
+            let problem = format!("the {kind} id (column {}) is missing", quote(column.name()));
+            return Err(Error::line(path, row, problem, "fill it in or remove the row"));
+        };
+        names.push(name);
     }
     Ok(names.finish())
 }
@@ -223,6 +221,12 @@ mod tests {
         assert_eq!((rows.user.names, rows.user.codes), (vec!["3".to_owned(), "12".to_owned()], vec![0, 0, 1]));
         assert_eq!((rows.item.names, rows.item.codes), (vec!["x".to_owned(), "y".to_owned()], vec![0, 1, 0]));
         assert_eq!((rows.rating, rows.time), (Some(vec![5.0, 1.0, 4.0]), Some(vec![10, 11, 12])));
+    }
+
+    #[test]
+    fn strings_are_taken_as_they_are() {
+        let (rows, _) = read_columns(vec![user(), Column::new("item".into(), ["x", " x", "x "])]).unwrap();
+        assert_eq!(rows.item.names, ["x", " x", "x "]);
     }
 
     #[test]

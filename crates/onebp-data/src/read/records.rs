@@ -1,8 +1,9 @@
 //! Splits text into records of fields, with line numbers.
 //!
 //! RFC 4180 with any separator: a field that starts with a double quote ends at the next lone double quote and may hold
-//! separators, line ends and doubled quotes. Lines end with LF or CRLF; empty lines are skipped. Formats that know no
-//! quotes (`::`, `u.item`) turn them off, since their titles may start with one.
+//! separators, line ends and doubled quotes. White space around other fields goes, that between quotes stays. Lines end
+//! with LF or CRLF; empty lines are skipped. Formats that know no quotes (`::`, `u.item`) turn them off, since their
+//! titles may start with one.
 
 use std::borrow::Cow;
 
@@ -41,9 +42,10 @@ impl<'a> Records<'a> {
             self.line += 1;
             if !content.is_empty() {
                 // One byte is by far the most common and by far the fastest to search for.
+                let trimmed = |field: &'a str| Cow::Borrowed(field.trim());
                 match *self.separator.as_bytes() {
-                    [byte] if byte.is_ascii() => fields.extend(content.split(byte as char).map(Cow::Borrowed)),
-                    _ => fields.extend(content.split(self.separator).map(Cow::Borrowed)),
+                    [byte] if byte.is_ascii() => fields.extend(content.split(byte as char).map(trimmed)),
+                    _ => fields.extend(content.split(self.separator).map(trimmed)),
                 }
                 return Ok(Some(start));
             }
@@ -76,7 +78,7 @@ impl<'a> Records<'a> {
             let content = content.strip_suffix('\r').unwrap_or(content);
             let field = content.split(self.separator).next().unwrap_or("");
             self.rest = &self.rest[field.len()..];
-            return Ok(Cow::Borrowed(field));
+            return Ok(Cow::Borrowed(field.trim()));
         };
         let mut value = String::new();
         loop {
@@ -105,7 +107,7 @@ pub(crate) fn first_records(text: &str, separator: &str, quotes: bool, count: us
     let mut fields = Vec::new();
     let mut first = Vec::new();
     while first.len() < count && matches!(records.next(&mut fields), Ok(Some(_))) {
-        first.push(fields.iter().map(|field| field.trim().to_owned()).collect());
+        first.push(fields.drain(..).map(Cow::into_owned).collect());
     }
     first
 }
@@ -141,6 +143,12 @@ mod tests {
         let text = "\"a,b\",\"say \"\"hi\"\"\"\r\n1,\"two\nlines\"\r\n\"\",x\n";
         let expected = [record(1, &["a,b", "say \"hi\""]), record(2, &["1", "two\nlines"]), record(4, &["", "x"])];
         assert_eq!(all(text, ",", true).unwrap(), expected);
+    }
+
+    #[test]
+    fn white_space_stays_between_quotes_only() {
+        let expected = [record(1, &["a", "b c"]), record(2, &[" a", "b"]), record(3, &["a", "b "])];
+        assert_eq!(all(" a,b c \n\" a\", b\na ,\"b \"\n", ",", true).unwrap(), expected);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::error::quote;
 use crate::interactions::in_id_order;
 use crate::{Error, IdMap, Interactions};
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A column of names under construction: every distinct name is stored once.
 #[derive(Default)]
@@ -92,6 +92,17 @@ impl Rows {
         format!("{}:{}", self.path.display(), self.line(row))
     }
 
+    /// # Errors
+    /// [`Error::Line`] for an id with a control character.
+    pub(crate) fn check_ids(&self) -> Result<(), Error> {
+        for (column, kind) in [(&self.user, "user"), (&self.item, "item")] {
+            let Some(odd) = column.names.iter().position(|name| name.contains(char::is_control)) else { continue };
+            let row = column.codes.iter().position(|&code| code as usize == odd).unwrap_or(0);
+            check_id(&self.path, self.line(row), kind, &column.names[odd])?;
+        }
+        Ok(())
+    }
+
     /// Only the rows rated `least` or better, and the ids that occur in them. Rows without ratings are an error.
     pub(crate) fn rated(&self, least: f64) -> Result<Rows, Error> {
         let Some(ratings) = &self.rating else {
@@ -152,6 +163,15 @@ impl Rows {
         let item = self.dense(&self.item, &items, "item")?;
         Ok(Interactions { users, items, user, item, rating: self.rating, time: self.time })
     }
+}
+
+/// Refuses control characters: with a line end or a tab in an id, a table with one row per line cannot be trusted.
+pub(crate) fn check_id(path: &Path, line: u64, kind: &str, id: &str) -> Result<(), Error> {
+    if !id.contains(char::is_control) {
+        return Ok(());
+    }
+    let problem = format!("the {kind} id {} holds a control character", quote(id));
+    Err(Error::line(path, line, problem, "take it out of the id, or replace it by another character"))
 }
 
 /// The ids of users and of items that several files share.

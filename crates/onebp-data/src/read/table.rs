@@ -1,5 +1,7 @@
 //! Reads a table of text whose layout is known.
 //!
+//! White space around a field goes, unless double quotes enclose it: `a` and ` a` are the same id, `"a"` and `" a"` are two.
+//!
 //! Two readers give the same rows. The fast one is Polars'; it takes tables with a separator of one byte and without
 //! quotes. Whatever it does not like goes to the careful one, which knows every layout of ours and names the first
 //! offending line. What the careful reader accepts is right, and what it refuses is wrong: the fast one only has to
@@ -145,13 +147,11 @@ fn careful(path: &Path, text: &str, layout: &Layout) -> Result<Rows, Error> {
             return Err(wrong_count(path, line, &fields, layout));
         }
         for (names, column, kind) in [(&mut users, user, "user"), (&mut items, item, "item")] {
-            match fields[column].trim() {
-                "" => {
-                    let problem = format!("the {kind} id (column {}) is empty", quote(&layout.names[column]));
-                    return Err(Error::line(path, line, problem, "fill it in or remove the line"));
-                }
-                name => names.push(name),
+            if fields[column].trim().is_empty() {
+                let problem = format!("the {kind} id (column {}) is empty", quote(&layout.names[column]));
+                return Err(Error::line(path, line, problem, "fill it in or remove the line"));
             }
+            names.push(&fields[column]);
         }
         if let (Some(ratings), Some(column)) = (&mut ratings, rating) {
             let text = fields[column].trim();
@@ -176,6 +176,7 @@ fn wrong_count(path: &Path, line: u64, fields: &[Cow<str>], layout: &Layout) -> 
         count => format!("{count} fields"),
     };
     let measure = if layout.header { "the header" } else { "the first line" };
+    let integers = fields.iter().all(|field| field.bytes().all(|byte| byte.is_ascii_digit()));
     Error::line(
         path,
         line,
@@ -185,7 +186,9 @@ fn wrong_count(path: &Path, line: u64, fields: &[Cow<str>], layout: &Layout) -> 
             layout.names.len(),
             separator_name(&layout.separator)
         ),
-        if layout.quotes {
+        if layout.separator == " " && !layout.header && integers {
+            "mend the line, or read lines of `user item item ...` with `--format lightgcn`"
+        } else if layout.quotes {
             "mend the line; a field that holds the separator belongs between double quotes"
         } else {
             "mend the line"
@@ -273,6 +276,26 @@ mod tests {
         assert!(
             fails("u,i,r,t\n\"1,2,3,4\n", &four).starts_with("f.csv:2: a double quote is opened and never closed; ")
         );
+    }
+
+    #[test]
+    fn quoted_ids_are_taken_as_they_are() {
+        let text = "\"a\",x\n\" a\",x\n\"a \",\" x\"\n b , x\nb,x \n";
+        let rows = read_table(Path::new("f.csv"), text, &layout(",", false, 2)).unwrap();
+        assert_eq!(
+            (rows.user.names, rows.item.names),
+            (["a", " a", "a ", "b"].map(String::from).to_vec(), vec!["x".into(), " x".into()])
+        );
+        assert!(
+            fails("\" \",x\n", &layout(",", false, 2)).starts_with("f.csv:1: the user id (column `user`) is empty")
+        );
+    }
+
+    #[test]
+    fn lists_of_integers_may_be_another_format() {
+        let three = layout(" ", false, 3);
+        assert!(fails("0 1 2\n0 3\n", &three).ends_with("read lines of `user item item ...` with `--format lightgcn`"));
+        assert!(!fails("0 1 2\n0 x\n", &three).contains("lightgcn"));
     }
 
     #[test]

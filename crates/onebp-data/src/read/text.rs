@@ -3,6 +3,19 @@
 use crate::Error;
 use std::path::Path;
 
+/// Refuses what is not a regular file: a pipe can be read once only, and guessing needs a look before reading.
+///
+/// # Errors
+/// [`Error::Io`] where there is nothing, [`Error::File`] where there is something else.
+pub(crate) fn check_regular(path: &Path) -> Result<(), Error> {
+    let metadata = std::fs::metadata(path).map_err(Error::io(path))?;
+    match metadata.is_dir() {
+        true => Err(Error::file(path, "is a folder", "name a file in it")),
+        false if !metadata.is_file() => Err(Error::file(path, "is not a regular file", "save it to a file first")),
+        false => Ok(()),
+    }
+}
+
 /// The content of a text file without its byte order mark.
 ///
 /// # Errors
@@ -87,6 +100,15 @@ mod tests {
     fn a_missing_file_is_named() {
         let message = read_text(Path::new("no/such/file")).unwrap_err().to_string();
         assert!(message.starts_with("no/such/file: "), "{message}");
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn what_is_not_a_regular_file_is_refused() {
+        let message = |path: &Path| check_regular(path).unwrap_err().to_string();
+        assert_eq!(message(Path::new("/dev/null")), "/dev/null: is not a regular file; save it to a file first");
+        assert_eq!(message(Path::new("/")), "/: is a folder; name a file in it");
+        assert!(crate::read(Path::new("/dev/null"), &crate::ReadOptions::default()).is_err());
     }
 
     #[test]

@@ -146,7 +146,7 @@ impl Engine for Autodiff {
         let counter = |name: &str| state.counters.get(name).copied().unwrap_or(0);
         (self.sum, self.steps) = (f64::from_bits(counter(LOSS_SUM)), counter(LOSS_STEPS));
         for (name, optimizer) in [("users", &mut self.optimizers.users), ("items", &mut self.optimizers.items)] {
-            optimizer.restore(name, &state.tensors, &state.counters, &self.device);
+            optimizer.restore(name, &state.tensors, &state.counters, &self.device)?;
         }
         Ok(())
     }

@@ -1,9 +1,10 @@
 //! Uniform negatives (RNS; Rendle et al., "BPR", UAI 2009): S distinct items a user has not chosen in training, each set
 //! of S equally likely.
 //!
-//! Rejection: draw from the whole catalogue, reject training items and repeats. Where a user owns nearly everything,
-//! rejection would take long; after [`TRIES`] rejected draws in a row the item comes from the explicit complement. A user
-//! with fewer than S items left gets them with repetition; a user with none gets no negatives and weight 0.
+//! Rejection: draw from the whole catalogue, reject training items and repeats. Where that would take long (a user owns
+//! nearly everything, or S is large), items are drawn from the listed complement instead: after [`TRIES`] rejected draws in
+//! a row, or from the start. A user with fewer than S items left gets them with repetition; a user with none gets no
+//! negatives and weight 0.
 
 use onebp_data::random::{Purpose, Random};
 
@@ -36,23 +37,31 @@ impl Uniform {
         if left == 0 {
             return false;
         }
-        let distinct = left >= out.len();
         let mut counter = 0;
         let mut below = |n: usize| {
             counter += 1;
-            self.random.below(n as u64, epoch, position, counter - 1) as u32
+            self.random.below(n as u64, epoch, position, counter - 1) as usize
         };
-        for filled in 0..out.len() {
+        let mut filled = 0;
+        // Rejection looks through the negatives so far at every draw; past this, listing the complement is cheaper.
+        if left >= 2 * out.len() && out.len() * out.len() <= 4 * self.items {
+            while filled < out.len() {
+                let (drawn, free) = out.split_at_mut(filled);
+                let accepts = |item: &u32| owned.binary_search(item).is_err() && !drawn.contains(item);
+                let Some(item) = (0..TRIES).map(|_| below(self.items) as u32).find(accepts) else { break };
+                free[0] = item;
+                filled += 1;
+            }
+        }
+        if filled < out.len() {
             let (drawn, free) = out.split_at_mut(filled);
-            let taken: &[u32] = if distinct { drawn } else { &[] };
-            let accepts = |item: &u32| owned.binary_search(item).is_err() && !taken.contains(item);
-            free[0] = match (0..TRIES).map(|_| below(self.items)).find(accepts) {
-                Some(item) => item,
-                None => {
-                    let complement: Vec<u32> = (0..self.items as u32).filter(accepts).collect();
-                    complement[below(complement.len()) as usize]
-                }
-            };
+            let accepts = |item: &u32| owned.binary_search(item).is_err() && !drawn.contains(item);
+            let mut complement: Vec<u32> = (0..self.items as u32).filter(accepts).collect();
+            let distinct = complement.len() >= free.len();
+            for slot in free {
+                let choice = below(complement.len());
+                *slot = if distinct { complement.swap_remove(choice) } else { complement[choice] };
+            }
         }
         true
     }
@@ -115,5 +124,11 @@ mod tests {
 
         let all: Vec<u32> = (0..10_000).collect();
         assert!(!sampler.draw(&all, 0, 0, &mut out), "none left");
+
+        let sampler = Uniform::new(10_000, 9_000, 5);
+        let mut out = vec![0; 9_000];
+        assert!(sampler.draw(&[3], 0, 0, &mut out));
+        assert_eq!(out.iter().collect::<std::collections::HashSet<_>>().len(), 9_000, "many: still distinct");
+        assert!(!out.contains(&3));
     }
 }

@@ -24,6 +24,20 @@ pub enum Duplicates {
     Mean,
 }
 
+impl Duplicates {
+    /// All rules, in the order in which help texts list them.
+    pub const ALL: [Duplicates; 3] = [Self::Sequential, Self::Last, Self::Mean];
+
+    /// The name on the command line and in configuration files.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sequential => "sequential",
+            Self::Last => "last",
+            Self::Mean => "mean",
+        }
+    }
+}
+
 /// The moving aggregation and its parameters.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Aggregation {

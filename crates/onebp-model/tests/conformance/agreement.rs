@@ -99,6 +99,13 @@ fn states_that_do_not_fit_are_refused() {
     let mut large = engine(Method::OneBp, &hyper, &Tables::init(3, 5, 4, 1), &found);
     let error = small.restore(&large.state().unwrap()).unwrap_err().to_string();
     assert!(error.contains("items is (5, 4), the model expects (4, 4)"), "{error}");
+    let mut stepped = engine(Method::OneBp, &hyper, &Tables::init(3, 4, 4, 1), &found);
+    let batch = Batch { users: vec![0], positives: vec![1], negatives: vec![2, 3], weights: vec![1.0] };
+    stepped.step(&batch).unwrap();
+    let mut partial = stepped.state().unwrap();
+    partial.counters.remove("items.step");
+    let error = small.restore(&partial).unwrap_err().to_string();
+    assert!(error.contains("a part of the optimizer's state of items is missing"), "{error}");
     let error = small.restore(&Default::default()).unwrap_err().to_string();
     assert!(error.contains("the table of users is missing"), "{error}");
 }

@@ -1,7 +1,7 @@
 //! `onebp data stats` and `onebp data prepare`.
 
 use crate::{
-    data_source::{Source, load_and_tell},
+    data_source::{Source, directory, load_and_tell},
     failure::Failure,
     options::DataOptions,
     output::{self, Terminal},
@@ -40,13 +40,14 @@ enum Action {
 pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
     match arguments.action {
         Action::Stats { data, reading } => {
-            let dataset = load_and_tell(&Source::find(&data)?, &reading.load_options(), &terminal)?;
+            let source = Source::find(&data, &directory(None))?;
+            let (dataset, _) = load_and_tell(&source, &reading.load_options(), &terminal)?;
             print(&dataset, &terminal)
         }
         Action::Prepare { data, output, reading } => {
             let options = reading.load_options();
-            let source = Source::find(&data)?;
-            let loaded = source.load(&options)?;
+            let loaded = Source::find(&data, &directory(None))?.load(&options)?;
+            loaded.sources.iter().for_each(|file| terminal.tell(&format!("read {file}")));
             write_prepared(&loaded.dataset, &loaded.sources, Some(&options.preparation), &output)?;
             for warning in &loaded.dataset.warnings {
                 terminal.tell(&format!("warning: {warning}"));
@@ -68,6 +69,7 @@ fn print(dataset: &Dataset, terminal: &Terminal) -> Result<(), Failure> {
     let lines = [
         ("users", statistics.users.to_string()),
         ("items", statistics.items.to_string()),
+        ("interactions", (statistics.train + statistics.valid + statistics.test).to_string()),
         ("train", statistics.train.to_string()),
         ("valid", statistics.valid.to_string()),
         ("test", statistics.test.to_string()),

@@ -1,7 +1,7 @@
 //! `onebp evaluate`.
 
 use crate::{
-    data_source::Source,
+    data_source::{Source, directory, load_and_tell},
     failure::{Exit, Failure},
     options::DataOptions,
     output::{self, Terminal},
@@ -34,13 +34,17 @@ struct Printed<'a> {
 }
 
 pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
+    if arguments.data.is_none() && arguments.reading != DataOptions::default() {
+        return Err(Failure::usage("options for reading data say nothing without --data; add it, or leave them out"));
+    }
     let trained = run_folder::open(&arguments.run, &terminal)?;
     let (name, report) = match &arguments.data {
         None => (trained.data.name.clone(), trained.parts.evaluate(&trained.tables, &trained.parts.test)?),
         Some(data) => {
-            let source = Source::find(data)?;
-            let other = source.load(&arguments.reading.load_options())?;
-            let truth = translate(&other.dataset, &trained, other.sources.len() == 1, &terminal)?;
+            let source = Source::find(data, &directory(None))?;
+            let options = arguments.reading.load_options();
+            let (other, files) = load_and_tell(&source, &options, &terminal)?;
+            let truth = translate(&other, &trained, files == 1, &terminal)?;
             let part = Part { name: "test", seen: trained.parts.test.seen.clone(), truth };
             (source.short_name(), trained.parts.evaluate(&trained.tables, &part)?)
         }
@@ -49,7 +53,8 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
         let printed = Printed { run: arguments.run, epoch: trained.epoch, data: &name, metrics: &report };
         return output::json(&printed);
     }
-    output::result(&output::report_table(&report))
+    let rows: Vec<_> = report.iter().map(|(name, value)| (name.to_string(), vec![format!("{value:.4}")])).collect();
+    output::rows(&["metric", "value"], &rows)
 }
 
 /// The pairs of `other` in the ids of the run: its test part, or everything where it came as one file.

@@ -6,11 +6,12 @@ use crate::{
     output::{self, Terminal},
     run_folder,
 };
+use onebp_data::{IdMap, quote};
 use onebp_eval::{DotProduct, rank};
 use polars::prelude::{Column, DataFrame};
 use serde::Serialize;
 use std::{
-    io::IsTerminal,
+    collections::HashMap,
     path::{Path, PathBuf},
 };
 
@@ -21,7 +22,7 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR")]
     run: PathBuf,
     /// Users, by the ids of the data.
-    #[arg(long, value_name = "ID", num_args = 1.., required_unless_present = "all")]
+    #[arg(long, value_name = "ID", num_args = 1.., required_unless_present = "all", allow_negative_numbers = true)]
     user: Vec<String>,
     /// All users.
     #[arg(long, conflicts_with = "user")]
@@ -50,11 +51,16 @@ struct Row<'a> {
 
 pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
     let format = arguments.output.as_deref().map(FileFormat::of).transpose()?;
+    if format.is_some() && terminal.json {
+        return Err(Failure::usage(
+            "--json prints to stdout, --output writes a file; give one of them (.jsonl is a file)",
+        ));
+    }
     if arguments.k == 0 {
         return Err(Failure::usage("-k 0 asks for nothing; give at least 1"));
     }
-    let titles = arguments.items.as_deref().map(onebp_data::titles).transpose()?;
     let trained = run_folder::open(&arguments.run, &terminal)?;
+    let titles = titles(arguments.items.as_deref(), &trained.data.items, &terminal)?;
     let ids = &trained.data.users;
     let users: Vec<u32> = if arguments.all {
         (0..ids.len() as u32).collect()
@@ -84,11 +90,24 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
 
 /// An id that the data does not have.
 pub fn unknown(what: &str, raw: &str, known: &[String]) -> Failure {
-    let some: Vec<&str> = known.iter().take(5).map(String::as_str).collect();
-    Failure::new(
-        Exit::Data,
-        format!("{what} {raw} does not occur in the data of this run; ids there look like {}", some.join(", ")),
-    )
+    let some: Vec<String> = known.iter().take(5).map(|id| quote(id)).collect();
+    let message = format!("{what} {} does not occur in the data of this run", quote(raw));
+    Failure::new(Exit::Data, format!("{message}; ids there look like {}", some.join(", ")))
+}
+
+/// Titles of items by raw id, from a file; told where they fit no item of the run.
+pub fn titles(
+    path: Option<&Path>,
+    items: &IdMap,
+    terminal: &Terminal,
+) -> Result<Option<HashMap<String, String>>, Failure> {
+    let Some(path) = path else { return Ok(None) };
+    let titles = onebp_data::titles(path)?;
+    if !items.all().iter().any(|item| titles.contains_key(item)) {
+        terminal
+            .tell(&format!("warning: {} has no title for any item of this run; are the ids the same?", path.display()));
+    }
+    Ok(Some(titles))
 }
 
 fn to_frame(rows: &[Row]) -> Result<DataFrame, Failure> {
@@ -115,19 +134,15 @@ fn write(rows: &[Row], path: &Path, format: FileFormat, terminal: &Terminal) -> 
 }
 
 fn print(rows: &[Row], terminal: &Terminal) -> Result<(), Failure> {
-    let text = if terminal.json {
-        frame::json_lines(rows)?
-    } else if std::io::stdout().is_terminal() {
-        let cells = |row: &Row| {
-            let mut cells = vec![row.item.to_string(), row.rank.to_string(), format!("{:.4}", row.score)];
-            cells.extend(row.title.map(str::to_string));
-            (row.user.to_string(), cells)
-        };
-        let mut header = vec!["user", "item", "rank", "score"];
-        header.extend(rows.iter().any(|row| row.title.is_some()).then_some("title"));
-        output::table(&header, &rows.iter().map(cells).collect::<Vec<_>>()).into_bytes()
-    } else {
-        frame::encode(to_frame(rows)?, FileFormat::Tsv)?
+    if terminal.json {
+        return output::json(&rows);
+    }
+    let mut header = vec!["user", "item", "rank", "score"];
+    header.extend(rows.iter().any(|row| row.title.is_some()).then_some("title"));
+    let cells = |row: &Row| {
+        let mut cells = vec![row.item.to_string(), row.rank.to_string(), row.score.to_string()];
+        cells.extend(row.title.map(str::to_string));
+        (row.user.to_string(), cells)
     };
-    output::result(String::from_utf8_lossy(&text).trim_end_matches('\n'))
+    output::rows(&header, &rows.iter().map(cells).collect::<Vec<_>>())
 }

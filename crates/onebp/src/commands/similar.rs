@@ -1,7 +1,7 @@
 //! `onebp similar`.
 
 use crate::{
-    commands::recommend::unknown,
+    commands::recommend::{titles, unknown},
     failure::Failure,
     output::{self, Terminal},
     run_folder,
@@ -18,7 +18,7 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR")]
     run: PathBuf,
     /// The item, by its id in the data.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", allow_negative_numbers = true)]
     item: String,
     /// How many.
     #[arg(short, long = "top", default_value_t = 10, value_name = "K")]
@@ -41,8 +41,8 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
     if arguments.k == 0 {
         return Err(Failure::usage("-k 0 asks for nothing; give at least 1"));
     }
-    let titles = arguments.items.as_deref().map(onebp_data::titles).transpose()?;
     let trained = run_folder::open(&arguments.run, &terminal)?;
+    let titles = titles(arguments.items.as_deref(), &trained.data.items, &terminal)?;
     let ids = &trained.data.items;
     let item = ids.dense(&arguments.item).ok_or_else(|| unknown("item", &arguments.item, ids.all()))?;
 
@@ -73,5 +73,5 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
         cells.extend(row.title.map(str::to_string));
         (row.item.to_string(), cells)
     };
-    output::result(&output::table(&header, &rows.iter().map(cells).collect::<Vec<_>>()))
+    output::rows(&header, &rows.iter().map(cells).collect::<Vec<_>>())
 }

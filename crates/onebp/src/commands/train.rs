@@ -1,7 +1,7 @@
 //! `onebp train`.
 
 use crate::{
-    data_source::{Source, load_and_tell},
+    data_source::{self, Source, load_and_tell},
     failure::{Exit, Failure},
     options::{Resolved, TrainOptions},
     output::{self, Progress, Terminal},
@@ -34,7 +34,8 @@ pub struct Arguments {
     /// Folder of the run; a free one under runs/ otherwise.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Continue the run in this folder; only --epochs, --patience, --threads and --checkpoint-every may change.
+    /// Continue the run in this folder; only --epochs, --patience, --threads and
+    /// --checkpoint-every may change. The last epoch is always evaluated, also one that is extended later.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["config", "out"])]
     resume: Option<PathBuf>,
 }
@@ -59,25 +60,28 @@ struct Printed<'a> {
 
 pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
     let Arguments { options: flags, config, out, resume } = arguments;
-    let file = match (&config, &resume) {
-        (Some(path), _) => TrainOptions::from_file(path)?,
-        (None, Some(folder)) => {
-            refuse_changes(&flags)?;
-            run_folder::read_options(folder)?
+    let (mut resolved, resumed) = match &resume {
+        Some(folder) => (Resolved::unchanged(continued(&flags, folder)?), true),
+        None => {
+            let file = config.as_deref().map_or_else(|| Ok(TrainOptions::default()), TrainOptions::from_file)?;
+            let directory = data_source::directory(flags.data_directory.as_deref().or(file.data_directory.as_deref()));
+            let preset_of = |data: &str| Source::find(data, &directory).ok()?.preset();
+            (TrainOptions::resolve(&flags, &file, preset_of)?, false)
         }
-        (None, None) => TrainOptions::default(),
     };
-    limit_threads(flags.threads.or(file.threads))?;
-    // The saved configuration is complete: no preset may slip under it.
-    let preset_of = |data: &str| if resume.is_some() { None } else { Source::find(data).ok()?.preset() };
-    let mut resolved = TrainOptions::resolve(&flags, &file, preset_of)?;
-    let source = Source::find(resolved.options.data.as_deref().unwrap_or_default())?;
-    resolved.options.data = Some(source.canonical());
-    let settings = resolved.options.settings()?;
+    let options = &mut resolved.options;
+    limit_threads(options.threads)?;
+    let settings = options.settings()?;
     settings.check()?;
+    let directory = data_source::directory(options.data_directory.as_deref());
+    let source = Source::find(options.data.as_deref().unwrap_or_default(), &directory)?;
+    let (data, _) = load_and_tell(&source, &options.reading.load_options(), &terminal)?;
+    let found = device::find(options.device.unwrap_or_default())?;
 
-    let data = load_and_tell(&source, &resolved.options.reading.load_options(), &terminal)?;
-    let found = device::find(resolved.options.device.unwrap_or_default())?;
+    // What the words of this moment stand for, so that the saved options mean the same anywhere, later.
+    options.data = Some(source.canonical());
+    options.data_directory = matches!(source, Source::Named { .. }).then_some(directory);
+    options.device = Some(found.name);
     tell_settings(&resolved, &found, &terminal);
 
     let folder = match &resume {
@@ -87,20 +91,36 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
     let _lock = run_folder::lock(&folder)?;
     let stop = stop_on_interrupt()?;
     let context = Context { data: &data, found: &found, terminal, stop: &stop, root: &folder };
-    let (summary, parts) = context.train(&resolved.options, &settings, &folder, resume.is_some())?;
+    let (summary, parts) = context.train(&resolved.options, &folder, resumed)?;
 
     let mut lines = vec![(settings.method.as_str().to_string(), Line::Trained(Box::new(summary)))];
     for name in resolved.options.compare.iter().flatten() {
-        let line = if name == "popularity" {
-            Line::Popularity(parts.evaluate_popularity()?)
-        } else if *name == settings.method.as_str() {
-            continue;
-        } else {
-            Line::Trained(Box::new(context.train_other(name, &flags, &file, preset_of)?))
+        let method = Method::ALL.into_iter().find(|method| method.as_str() == name);
+        let line = match method {
+            Some(method) if method == settings.method => continue,
+            Some(method) => {
+                let folder = folder.join("compare").join(name);
+                let begun = folder.join("config.toml").exists();
+                onebp_train::atomic::create_folder(&folder)?;
+                let options = TrainOptions { method: Some(method), compare: None, ..resolved.options.clone() };
+                Line::Trained(Box::new(context.train(&options, &folder, begun)?.0))
+            }
+            None => Line::Popularity(parts.evaluate_popularity()?),
         };
         lines.push((name.clone(), line));
     }
     print(&folder, &settings, data.users.raw(0), &lines, &terminal)
+}
+
+/// The saved options of the run in `folder`, with what may change replaced by `flags`.
+fn continued(flags: &TrainOptions, folder: &Path) -> Result<TrainOptions, Failure> {
+    match flags.to_table()?.keys().find(|key| !CHANGEABLE.contains(&key.as_str())) {
+        Some(key) => Err(Failure::usage(format!(
+            "--{key} cannot change when a run is resumed (only {} can); start a new run for it",
+            CHANGEABLE.map(|name| format!("--{name}")).join(", ")
+        ))),
+        None => flags.over(&run_folder::read_options(folder)?),
+    }
 }
 
 /// What all trainings of one command share.
@@ -114,14 +134,9 @@ struct Context<'a> {
 
 impl Context<'_> {
     /// Trains in `folder`, from its checkpoint where asked.
-    fn train(
-        &self,
-        options: &TrainOptions,
-        settings: &Settings,
-        folder: &Path,
-        resume: bool,
-    ) -> Result<(Summary, Parts), Failure> {
-        let run = if resume { Run::resume } else { Run::start }(settings, self.data, self.found, folder)?;
+    fn train(&self, options: &TrainOptions, folder: &Path, resume: bool) -> Result<(Summary, Parts), Failure> {
+        let settings = options.settings()?;
+        let run = if resume { Run::resume } else { Run::start }(&settings, self.data, self.found, folder)?;
         run_folder::save_options(folder, options)?;
         if resume {
             self.terminal.tell(&format!("resuming {} after epoch {}", folder.display(), run.epoch()));
@@ -129,7 +144,7 @@ impl Context<'_> {
             self.terminal.tell(&format!("run folder: {}", folder.display()));
         }
         let parts = run.parts().clone();
-        let mut progress = Progress::new(self.terminal, settings.method.as_str(), settings.epochs, run.epoch());
+        let mut progress = Progress::new(self.terminal, settings.method.as_str(), settings.epochs);
         let outcome = run.train(self.stop, &mut progress)?;
         drop(progress);
         match outcome {
@@ -138,66 +153,29 @@ impl Context<'_> {
                 Exit::Interrupted,
                 format!(
                     "interrupted after epoch {epoch}; a checkpoint is written, continue with: onebp train --resume {}",
-                    self.root.display()
+                    output::shell_word(&self.root.display().to_string())
                 ),
             )),
         }
     }
-
-    /// Trains another method for comparison, with its own defaults under the same flags, in a folder of its own.
-    fn train_other(
-        &self,
-        name: &str,
-        flags: &TrainOptions,
-        file: &TrainOptions,
-        preset_of: impl Fn(&str) -> Option<String>,
-    ) -> Result<Summary, Failure> {
-        let folder = self.root.join("compare").join(name);
-        let resume = folder.join("config.toml").exists();
-        let method = Method::ALL.into_iter().find(|method| method.as_str() == name);
-        let (flags, file) = if resume {
-            let changes = TrainOptions { epochs: flags.epochs, patience: flags.patience, ..TrainOptions::default() };
-            (changes, run_folder::read_options(&folder)?)
-        } else {
-            (TrainOptions { method, ..flags.clone() }, file.clone())
-        };
-        let mut options = TrainOptions::resolve(&flags, &file, preset_of)?.options;
-        options.compare = None;
-        onebp_train::atomic::create_folder(&folder)?;
-        let settings = options.settings()?;
-        settings.check()?;
-        Ok(self.train(&options, &settings, &folder, resume)?.0)
-    }
 }
 
-fn refuse_changes(flags: &TrainOptions) -> Result<(), Failure> {
-    let table = toml::Table::try_from(flags).map_err(|error| Failure::usage(error.to_string()))?;
-    match table.keys().find(|key| !CHANGEABLE.contains(&key.as_str())) {
-        Some(key) => Err(Failure::usage(format!(
-            "--{key} cannot change when a run is resumed (only {} can); start a new run for it",
-            CHANGEABLE.map(|name| format!("--{name}")).join(", ")
-        ))),
-        None => Ok(()),
-    }
-}
+/// More threads than this only cost: no machine of today has as many cores for one process.
+const MOST_THREADS: u16 = 1024;
 
 /// Bounds every pool of threads that the libraries would start by themselves.
-fn limit_threads(threads: Option<usize>) -> Result<(), Failure> {
-    // The product of a ranking block runs inside our own threads; nested ones would only get in their way.
-    let mut variables = vec![("MATMUL_NUM_THREADS", 1)];
-    if let Some(threads) = threads {
-        if threads == 0 {
-            return Err(Failure::usage("threads = 0 cannot work; give at least 1, or leave it out for all cores"));
-        }
-        variables.extend([("POLARS_MAX_THREADS", threads), ("LP_NUM_THREADS", threads)]);
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
-        pool.map_err(|error| Failure::new(Exit::Unexpected, format!("threads: {error}")))?;
+fn limit_threads(threads: Option<u16>) -> Result<(), Failure> {
+    let Some(threads) = threads else { return Ok(()) };
+    if threads == 0 || threads > MOST_THREADS {
+        let problem = format!("threads = {threads} is out of range: it must be between 1 and {MOST_THREADS}");
+        return Err(Failure::usage(format!("{problem}; leave it out for all cores")));
     }
-    for (name, value) in variables {
+    for name in ["MATMUL_NUM_THREADS", "POLARS_MAX_THREADS", "LP_NUM_THREADS"] {
         // SAFETY: the command has just started; no other thread of ours reads or writes the environment.
-        unsafe { std::env::set_var(name, value.to_string()) };
+        unsafe { std::env::set_var(name, threads.to_string()) };
     }
-    Ok(())
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(usize::from(threads)).build_global();
+    pool.map_err(|error| Failure::new(Exit::Unexpected, format!("threads: {error}")))
 }
 
 /// The first interrupt asks for a checkpoint, the second ends at once.
@@ -267,11 +245,13 @@ fn print(
     terminal.tell(&format!("\n{}, protocol `{}`: {}", summary.data, summary.protocol.as_str(), summary.protocol_text));
     output::result(&output::table(&header, &rows))?;
     terminal.tell(&format!(
-        "\n{} epochs, {:.3} s each (median, training only); everything is in {}\nnext: onebp recommend --run {2} --user \
-         {some_user}",
+        "\n{} epochs, {:.3} s each (median, training only); everything is in {}\nnext: onebp recommend --run {} --user \
+         {}",
         summary.epochs,
         summary.seconds_per_epoch,
         folder.display(),
+        output::shell_word(&folder.display().to_string()),
+        output::shell_word(some_user),
     ));
     Ok(())
 }

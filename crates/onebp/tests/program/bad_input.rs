@@ -143,6 +143,8 @@ fn wrong_settings() {
         ("--epochs 0", "epochs"),
         ("--eval-every 0", "eval-every"),
         ("--threads 0", "threads"),
+        ("--threads 5000", "threads"),
+        ("--dim 65536 --batch-size 16777216 --negatives 65536", "memory"),
         ("--valid-ratio 1", "valid-ratio"),
         ("--protocol paper --patience 3", "patience"),
         ("--preset ml-100", "did you mean `ml-100k`"),
@@ -176,8 +178,8 @@ fn wrong_run_folders_and_ids() {
     refused(&place, "recommend --run empty --all", 5, &["empty", "no config.toml"]);
     let options = "--dim 2 --batch-size 64 --epochs 1 --device ndarray --quiet";
     place.ok(&format!("train --data small.csv {options} --out run"));
-    refused(&place, "recommend --run run --user nobody", 3, &["user nobody does not occur"]);
-    refused(&place, "similar --run run --item nothing", 3, &["item nothing does not occur"]);
+    refused(&place, "recommend --run run --user nobody", 3, &["user `nobody` does not occur"]);
+    refused(&place, "similar --run run --item nothing", 3, &["item `nothing` does not occur"]);
     refused(&place, "recommend --run run --user u1 -k 0", 2, &["-k 0"]);
 
     let record = place.path().join("run/checkpoints/checkpoint.json");

@@ -95,6 +95,21 @@ fn resuming_equals_going_on() {
     let refused = place.run("train --resume onebp-parts --lr 0.5");
     assert_eq!(refused.code, 2);
     assert!(refused.stderr.contains("--lr cannot change when a run is resumed"), "{}", refused.stderr);
+    let fewer = place.run("train --resume onebp-parts --epochs 2");
+    assert_eq!(fewer.code, 5);
+    assert!(fewer.stderr.contains("6 epochs are done, 2 are asked for"), "{}", fewer.stderr);
+    let config = place.read("onebp-parts/config.toml");
+    place.file("onebp-parts/config.toml", config.replace("beta = 0.99", "beta = 0.5"));
+    let refused = place.run("train --resume onebp-parts --epochs 7");
+    assert_eq!(refused.code, 5);
+    assert!(refused.stderr.contains("beta was changed from \"0.99\" to \"0.5\""), "{}", refused.stderr);
+    place.file("onebp-parts/config.toml", config.replace("beta = 0.99", ""));
+    let refused = place.run("train --resume onebp-parts --epochs 7");
+    assert!(refused.stderr.contains("`beta` is missing"), "{}", refused.stderr);
+    place.file("onebp-parts/config.toml", config);
+    place.file("small.csv", small_csv().replace("u3,", "v3,"));
+    let renamed = place.run("recommend --run onebp-parts --user u1");
+    assert_eq!(renamed.code, 5, "other raw ids are other data");
     place.file("small.csv", small_csv() + "u3,i59\n");
     let refused = place.run("train --resume onebp-parts --epochs 7");
     assert_eq!(refused.code, 5);
@@ -116,8 +131,9 @@ fn survives_kills(kills: u32, signal: &str, expected: Option<i32>) {
         let mut child = place.command(&arguments).stderr(Stdio::null()).spawn().unwrap();
         // Moments spread over the whole run, early ones included.
         std::thread::sleep(whole.mul_f64((f64::from(kill) * 0.618).fract() * 0.5) + Duration::from_millis(20));
-        let id = child.id().to_string();
-        let _ = Command::new("kill").args([signal, &id]).stderr(Stdio::null()).status();
+        // The shell's own kill: the program of that name is not on every machine.
+        let kill = format!("kill {signal} {}", child.id());
+        let _ = Command::new("sh").args(["-c", &kill]).stderr(Stdio::null()).status();
         let status = child.wait().unwrap();
         interrupted += u32::from(!status.success());
         if let (Some(expected), false) = (expected, status.success()) {
@@ -186,4 +202,50 @@ fn built_in_data_trains_without_any_option() {
     let second = place.ok("train --epochs 1 --compare popularity --quiet");
     assert_eq!(second.stderr, "");
     assert!(place.path().join("runs/synthetic-onebp-2/summary.json").exists(), "a free folder of its own");
+}
+
+/// Comparisons train under the settings of the run, also after an interruption and from the saved configuration.
+#[test]
+fn comparisons_survive_interruption() {
+    let place = Place::new();
+    place.file("small.csv", small_csv());
+    let base = format!("train {SMALL} --preset ml-1m --epochs 40 --checkpoint-every 0 --compare two-bp");
+    place.ok(&format!("{base} --out whole"));
+    let mut child = place.command(&format!("{base} --out cut")).stderr(Stdio::null()).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    if place.path().join("cut/config.toml").exists() {
+        place.ok("train --resume cut --quiet");
+    } else {
+        place.ok(&format!("{base} --out cut"));
+    }
+    place.ok("train --config whole/config.toml --quiet --out again");
+    for run in ["cut", "again"] {
+        assert_same(&place, "whole", run);
+        assert_same(&place, "whole/compare/two-bp", &format!("{run}/compare/two-bp"));
+    }
+}
+
+/// A folder that holds a part of another run is left alone.
+#[test]
+fn no_run_adopts_the_files_of_another() {
+    let place = Place::new();
+    place.file("small.csv", small_csv());
+    place.ok(&format!("train {SMALL} --epochs 1 --out run"));
+    std::fs::remove_file(place.path().join("run/config.toml")).unwrap();
+    let refused = place.run("train --data small.csv --out run");
+    assert_eq!(refused.code, 5);
+    assert!(refused.stderr.contains("there is a run already"), "{}", refused.stderr);
+}
+
+/// Names are remembered with the folder they were found in.
+#[test]
+fn named_data_is_found_from_anywhere() {
+    let place = Place::new();
+    place.file("sets/toy/small.csv", small_csv());
+    place.ok("train --data toy --data-directory sets --dim 4 --epochs 1 --batch-size 64 --quiet --out run");
+    let mut command = place.command("recommend --run ../run --user u1");
+    let ended = Ended::of(command.current_dir(place.path().join("sets")).output().unwrap());
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
 }
