@@ -1,8 +1,8 @@
 //! Older ids beside a split: `user-map.csv` and `item-map.csv`.
 //!
-//! Authors who number users and items anew often publish which old id each new one had: two columns, the split's id, then
-//! the older id. The first line is a header unless it starts with an id of the split. Dense ids keep the order of the split's ids, so ties are broken as its authors break
-//! them; the raw ids that people see are the older ones.
+//! Authors who number users and items anew often publish which old id each new one had: two columns, the split's id,
+//! then the older id. The first line is a header unless it starts with an id of the split. Dense ids keep the order of
+//! the split's ids, so ties are broken as its authors break them; the raw ids that people see are the older ones.
 
 use crate::error::quote;
 use crate::read::delimited::guess_separator;

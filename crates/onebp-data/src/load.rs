@@ -19,8 +19,8 @@ use std::path::Path;
 pub struct LoadOptions {
     /// How to read the files. A prepared folder is read as it was written; options are refused.
     pub read: ReadOptions,
-    /// How to filter and split. What differs from the default, but for the seed, is refused where it would be ignored: by a
-    /// prepared folder, and but for `min_rating` by a split made by others.
+    /// How to filter and split. What differs from the default, but for the seed, is refused where it would be ignored:
+    /// by a prepared folder, and but for `min_rating` by a split made by others.
     pub preparation: Preparation,
     /// Whether held-out pairs that are in train or whose user or item is not are errors. Default: they are warnings.
     pub strict: bool,

@@ -1,8 +1,8 @@
 //! Titles of items, to show people more than ids.
 //!
-//! `u.item` of MovieLens 100K (`id|title|...`), `movies.dat` of MovieLens 1M (`id::title::...`), a table of two columns, or
-//! one whose header names an id and a title, RecBole's `.item` included. The two MovieLens files are Latin-1, where every
-//! byte is a character; so is, for this reader, whatever is not UTF-8.
+//! `u.item` of MovieLens 100K (`id|title|...`), `movies.dat` of MovieLens 1M (`id::title::...`), a table of two columns,
+//! or one whose header names an id and a title, RecBole's `.item` included. The two MovieLens files are Latin-1, where
+//! every byte is a character; so is, for this reader, whatever is not UTF-8.
 
 use crate::error::quote;
 use crate::read::columns::{is_header, item_column, plain};
@@ -20,8 +20,8 @@ const TITLE: &[&str] = &["title", "name", "movietitle", "itemtitle", "itemname",
 /// Reads raw item id -> title. Control characters in titles become spaces, so that a title takes no more than its line.
 ///
 /// # Errors
-/// [`Error::Io`] where the file cannot be read, [`Error::Line`] where a line has no title, [`Error::File`] where there is
-/// no title at all or the columns are others.
+/// [`Error::Io`] where the file cannot be read, [`Error::Line`] where a line has no title, [`Error::File`] where there
+/// is no title at all or the columns are others.
 pub fn titles(path: &Path) -> Result<HashMap<String, String>, Error> {
     check_regular(path)?;
     let bytes = std::fs::read(path).map_err(Error::io(path))?;

@@ -1,6 +1,7 @@
 //! Reads a table of text whose layout is known.
 //!
-//! White space around a field goes, unless double quotes enclose it: `a` and ` a` are the same id, `"a"` and `" a"` are two.
+//! White space around a field goes, unless double quotes enclose it: `a` and ` a` are the same id, `"a"` and `" a"` are
+//! two.
 //!
 //! Two readers give the same rows. The fast one is Polars'; it takes tables with a separator of one byte and without
 //! quotes. Whatever it does not like goes to the careful one, which knows every layout of ours and names the first
