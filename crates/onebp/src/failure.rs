@@ -62,7 +62,8 @@ impl fmt::Display for Failure {
 
 impl From<onebp_data::Error> for Failure {
     fn from(error: onebp_data::Error) -> Self {
-        Self::new(Exit::Data, error.to_string())
+        let exit = if matches!(error, onebp_data::Error::Write { .. }) { Exit::Output } else { Exit::Data };
+        Self::new(exit, error.to_string())
     }
 }
 
