@@ -18,5 +18,5 @@ pub use metrics_log::Row;
 pub use parts::{Part, Parts};
 pub use protocol::{Best, GUIDE, Protocol, Selection};
 pub use settings::{EngineName, Settings};
-pub use summary::{Reported, Summary, median};
+pub use summary::{Reported, Summary};
 pub use train::{Observer, Outcome, Run};
