@@ -2,9 +2,11 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod commands;
+mod config_file;
 mod data_source;
 mod failure;
 mod frame;
+mod layers;
 mod options;
 mod output;
 mod run_folder;
@@ -76,7 +78,7 @@ fn main() -> ExitCode {
             *last = panic.to_string().replace('\n', " ");
         }
     }));
-    let command = Cli::command().mut_subcommand("train", options::with_defaults);
+    let command = Cli::command().mut_subcommand("train", layers::with_defaults);
     let cli = Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
     if cfg!(unix) && std::env::var_os("XDG_RUNTIME_DIR").is_none() {
         // Mesa prints errors in our name where it is unset. SAFETY: no other thread has been started yet.

@@ -1,7 +1,4 @@
 //! The options of a training run: one definition for the flags, the configuration file and the saved `config.toml`.
-//!
-//! Layers are TOML tables with the same keys: flags over file over preset over general defaults. The resolved table is
-//! printed and saved, and trains the same model again.
 
 use crate::failure::Failure;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -9,11 +6,7 @@ use onebp_data::{Format, LoadOptions, Preparation, ReadOptions, SplitRule};
 use onebp_model::{Hyperparameters, Method, device::DeviceName, update::Duplicates};
 use onebp_train::{EngineName, Protocol, Settings};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
 /// A flag whose values have names; the names are those of the configuration file.
 fn choice<T, const K: usize>(names: [&'static str; K]) -> impl TypedValueParser<Value = T>
@@ -155,7 +148,7 @@ pub struct TrainOptions {
 }
 
 /// What a method can be compared with.
-fn comparisons() -> Vec<&'static str> {
+pub fn comparisons() -> Vec<&'static str> {
     std::iter::once("popularity").chain(Method::ALL.map(Method::as_str)).collect()
 }
 
@@ -168,64 +161,7 @@ fn separator(text: &str) -> Result<char, String> {
     }
 }
 
-/// The options with every default in place, and where each value came from.
-#[derive(Clone, Debug)]
-pub struct Resolved {
-    /// The options.
-    pub options: TrainOptions,
-    /// Key, value and layer of every option that is set, in alphabetical order.
-    pub origins: Vec<(String, toml::Value, &'static str)>,
-    /// The preset that applied.
-    pub preset: Option<String>,
-}
-
-impl Resolved {
-    /// Options that are complete already, as those of a run that goes on.
-    pub fn unchanged(options: TrainOptions) -> Self {
-        Self { options, origins: Vec::new(), preset: None }
-    }
-}
-
 impl TrainOptions {
-    /// Reads a configuration file.
-    ///
-    /// # Errors
-    /// A usage failure that names the file, the line and, for an unknown key, the nearest known one.
-    pub fn from_file(path: &Path) -> Result<Self, Failure> {
-        let text =
-            std::fs::read_to_string(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
-        Self::from_toml(&text).map_err(|message| Failure::usage(format!("{}{message}", path.display())))
-    }
-
-    /// Parses a configuration; an error starts with `:LINE: ` where a line is known.
-    fn from_toml(text: &str) -> Result<Self, String> {
-        let located = |error: toml::de::Error| {
-            let line = error.span().map(|span| format!(":{}", text[..span.start].lines().count().max(1)));
-            format!("{}: {}", line.unwrap_or_default(), error.message().lines().next().unwrap_or("invalid"))
-        };
-        let table: toml::Table = toml::from_str(text).map_err(located)?;
-        let known = known_keys();
-        for (key, value) in &table {
-            if !known.iter().any(|name| name == key) {
-                let line = line_of(text, key);
-                return Err(format!("{line}: unknown key `{key}`{}", suggestion(key, &known)));
-            }
-            // Key by key, so that an error can name its line.
-            let single: toml::Table = [(key.clone(), value.clone())].into_iter().collect();
-            if let Err(error) = Self::deserialize(single) {
-                let problem = error.message().lines().next().unwrap_or("invalid").to_string();
-                return Err(format!("{}: {key} = {value}: {problem}", line_of(text, key)));
-            }
-            let names = comparisons();
-            let listed = value.as_array().filter(|_| key == "compare");
-            let known = |method: &&toml::Value| !method.as_str().is_some_and(|name| names.contains(&name));
-            if let Some(odd) = listed.and_then(|methods| methods.iter().find(known)) {
-                return Err(format!("{}: compare = {odd}: expected some of {names:?}", line_of(text, key)));
-            }
-        }
-        Self::deserialize(table).map_err(located)
-    }
-
     /// The options that are set, by their keys.
     ///
     /// # Errors
@@ -242,59 +178,6 @@ impl TrainOptions {
         let mut table = under.to_table()?;
         table.extend(self.to_table()?);
         Self::deserialize(table).map_err(|error| Failure::usage(error.to_string()))
-    }
-
-    /// Puts defaults under `flags` and `file`. `preset_of` says which preset goes with a data set's name.
-    ///
-    /// # Errors
-    /// A usage failure for an unknown preset.
-    pub fn resolve(flags: &Self, file: &Self, preset_of: impl Fn(&str) -> Option<String>) -> Result<Resolved, Failure> {
-        let defaults = Defaults::load()?;
-        let mut layers = vec![("flag", flags.to_table()?), ("file", file.to_table()?)];
-        let explicit = layers.clone();
-        let given = |key: &str| explicit.iter().find_map(|(_, table)| table.get(key)).cloned();
-        let text = |key: &str| {
-            let value = given(key).or_else(|| defaults.general.get(key).cloned());
-            value.and_then(|value| value.as_str().map(str::to_string)).unwrap_or_default()
-        };
-        let method = text("method");
-        let named = given("preset").and_then(|name| name.as_str().map(str::to_string));
-        let preset = named.or_else(|| preset_of(&text("data")).filter(|name| defaults.preset.contains_key(name)));
-        if let Some(name) = &preset {
-            let mut table = defaults.preset.get(name).cloned().ok_or_else(|| {
-                let known: Vec<String> = defaults.preset.keys().cloned().collect();
-                Failure::usage(format!("unknown preset `{name}`{}", suggestion(name, &known)))
-            })?;
-            let by_method = table.remove("method").and_then(|methods| methods.get(&method)?.as_table().cloned());
-            layers.extend(by_method.map(|table| ("preset", table)));
-            layers.push(("preset", table));
-        }
-        layers.extend(defaults.method.get(&method).map(|table| ("method", table.clone())));
-        layers.push(("default", defaults.general.clone()));
-
-        let mut merged = toml::Table::new();
-        let mut origins = Vec::new();
-        // Patience watches validation: a default must not contradict a protocol without it.
-        let protocol = text("protocol");
-        let validated = toml::Value::try_from(Protocol::Validated).ok();
-        let without_patience = validated.is_some_and(|name| name.as_str() != Some(protocol.as_str()));
-        for (layer, mut table) in layers {
-            if without_patience
-                && !matches!(layer, "flag" | "file")
-                && let Some(patience) = table.get_mut("patience")
-            {
-                *patience = toml::Value::Integer(0);
-            }
-            for (key, value) in table {
-                if !merged.contains_key(&key) {
-                    origins.push((key.clone(), value.clone(), layer));
-                    merged.insert(key, value);
-                }
-            }
-        }
-        origins.sort_by(|a, b| a.0.cmp(&b.0));
-        let options = Self::deserialize(merged).map_err(|error| Failure::usage(error.to_string()))?;
-        Ok(Resolved { options, origins, preset })
     }
 
     /// The text of `config.toml`.
@@ -364,128 +247,13 @@ impl DataOptions {
     }
 }
 
-/// Adds the general defaults to the help of the flags of `onebp train`.
-pub fn with_defaults(train: clap::Command) -> clap::Command {
-    let general = Defaults::load().map(|defaults| defaults.general).unwrap_or_default();
-    train.mut_args(|argument| {
-        let default = argument.get_long().and_then(|name| general.get(name));
-        match (default, argument.get_help()) {
-            (Some(default), Some(help)) => {
-                let text = default.as_str().map_or_else(|| default.to_string(), str::to_string);
-                let help = format!("{help} [default: {text}]");
-                argument.help(help)
-            }
-            _ => argument,
-        }
-    })
-}
-
-/// The table of defaults.
-#[derive(Deserialize)]
-struct Defaults {
-    general: toml::Table,
-    method: BTreeMap<String, toml::Table>,
-    preset: BTreeMap<String, toml::Table>,
-}
-
-impl Defaults {
-    fn load() -> Result<Self, Failure> {
-        toml::from_str(include_str!("defaults.toml")).map_err(|error| Failure::usage(error.to_string()))
-    }
-}
-
 fn need<T>(value: Option<T>, name: &str) -> Result<T, Failure> {
     value.ok_or_else(|| Failure::usage(format!("config.toml: `{name}` is missing; take it from another run's file")))
-}
-
-/// All keys of a configuration file: the long flags of [`TrainOptions`].
-fn known_keys() -> Vec<String> {
-    let command = <TrainOptions as clap::Args>::augment_args(clap::Command::new("train"));
-    command.get_arguments().filter_map(|argument| argument.get_long()).map(str::to_string).collect()
-}
-
-fn suggestion(word: &str, known: &[String]) -> String {
-    let nearest = known.iter().max_by(|a, b| {
-        let closeness = |name: &str| strsim::jaro_winkler(&word.replace('_', "-"), name);
-        closeness(a).total_cmp(&closeness(b))
-    });
-    match nearest {
-        Some(name) if strsim::jaro_winkler(&word.replace('_', "-"), name) > 0.75 => format!("; did you mean `{name}`?"),
-        _ => format!("; known are {}", known.join(", ")),
-    }
-}
-
-/// `:LINE` of a top-level key.
-fn line_of(text: &str, key: &str) -> String {
-    let starts = |line: &str| {
-        let rest = line.trim_start().trim_start_matches(['"', '\'', '[']).strip_prefix(key);
-        rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '-' || c == '_'))
-    };
-    text.lines().position(starts).map(|line| format!(":{}", line + 1)).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn resolve(flags: &TrainOptions, file: &TrainOptions) -> Resolved {
-        TrainOptions::resolve(flags, file, |data| Some(data.to_string())).unwrap()
-    }
-
-    #[test]
-    fn every_preset_resolves_for_every_method_and_passes_the_checks() {
-        let defaults = Defaults::load().unwrap();
-        for name in defaults.preset.keys() {
-            for method in Method::ALL {
-                let flags =
-                    TrainOptions { preset: Some(name.clone()), method: Some(method), ..TrainOptions::default() };
-                let resolved = resolve(&flags, &TrainOptions::default());
-                resolved.options.settings().unwrap().check().unwrap();
-            }
-        }
-    }
-
-    #[test]
-    fn flags_over_file_over_preset_over_general() {
-        let flags = TrainOptions { dim: Some(8), data: Some("ml-1m".into()), ..TrainOptions::default() };
-        let file = TrainOptions::from_toml("dim = 9\nlr = 0.25\n").unwrap();
-        let resolved = resolve(&flags, &file);
-        let options = &resolved.options;
-        assert_eq!((options.dim, options.lr, options.epochs), (Some(8), Some(0.25), Some(200)));
-        assert_eq!((options.weight_decay, options.beta), (Some(1e-6), Some(0.99)));
-        assert_eq!(resolved.preset.as_deref(), Some("ml-1m"));
-
-        let two_bp = TrainOptions { method: Some(Method::TwoBp), ..flags };
-        let resolved = resolve(&two_bp, &TrainOptions::default());
-        assert_eq!(resolved.options.lr, Some(5e-4), "the preset knows the method");
-        let user_only = TrainOptions { method: Some(Method::UserOnly), ..Default::default() };
-        let resolved = resolve(&user_only, &TrainOptions::default());
-        assert_eq!(resolved.options.duplicates, Some(Duplicates::Last), "so do the defaults");
-    }
-
-    #[test]
-    fn the_saved_configuration_resolves_to_itself() {
-        let flags = TrainOptions { data: Some("ml-100k".into()), method: Some(Method::TwoBp), ..Default::default() };
-        let resolved = resolve(&flags, &TrainOptions::default()).options;
-        let saved = TrainOptions::from_toml(&resolved.to_toml().unwrap()).unwrap();
-        assert_eq!(saved, resolved);
-        assert_eq!(resolve(&TrainOptions::default(), &saved).options, resolved);
-    }
-
-    #[test]
-    fn mistakes_in_a_file_name_the_line() {
-        let error = |text: &str| TrainOptions::from_toml(text).unwrap_err();
-        assert_eq!(error("dim = 8\nbatch_size = 3\n"), ":2: unknown key `batch_size`; did you mean `batch-size`?");
-        assert!(error("zzz = 1").starts_with(":1: unknown key `zzz`; known are data, "));
-        assert!(
-            error("dim = 8\nlr = \"fast\"\n").starts_with(":2: lr = \"fast\": invalid type"),
-            "{}",
-            error("lr = \"fast\"")
-        );
-        assert!(error("method = \"thrice\"").contains("unknown variant `thrice`"));
-        assert!(error("dim = \n").starts_with(":1: "), "{}", error("dim = \n"));
-        assert!(error("compare = [\"magic\"]").contains("expected some of"));
-    }
 
     /// The names that flags accept are exactly those that files accept.
     #[test]
@@ -501,12 +269,5 @@ mod tests {
         all(Duplicates::ALL, Duplicates::ALL.map(Duplicates::as_str));
         all(Format::ALL, Format::ALL.map(Format::name));
         all(SplitRule::ALL, SplitRule::ALL.map(SplitRule::name));
-    }
-
-    /// `onebp data` prepares without a table of defaults of its own.
-    #[test]
-    fn the_defaults_of_data_are_those_of_training() {
-        let resolved = resolve(&TrainOptions::default(), &TrainOptions::default());
-        assert_eq!(resolved.options.reading.load_options(), DataOptions::default().load_options());
     }
 }

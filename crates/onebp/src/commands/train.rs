@@ -3,7 +3,8 @@
 use crate::{
     data_source::{self, Source, load_and_tell},
     failure::{Exit, Failure},
-    options::{Resolved, TrainOptions},
+    layers::Resolved,
+    options::TrainOptions,
     output::{self, Progress, Terminal},
     run_folder,
 };

@@ -1,0 +1,165 @@
+//! Layers of options: flags over file over preset over defaults, all of them TOML tables with the same keys.
+
+use crate::{config_file::suggestion, failure::Failure, options::TrainOptions};
+use onebp_train::Protocol;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// The options with every default in place, and where each value came from.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// The options.
+    pub options: TrainOptions,
+    /// Key, value and layer of every option that is set, in alphabetical order.
+    pub origins: Vec<(String, toml::Value, &'static str)>,
+    /// The preset that applied.
+    pub preset: Option<String>,
+}
+
+impl Resolved {
+    /// Options that are complete already, as those of a run that goes on.
+    pub fn unchanged(options: TrainOptions) -> Self {
+        Self { options, origins: Vec::new(), preset: None }
+    }
+}
+
+impl TrainOptions {
+    /// Puts defaults under `flags` and `file`. `preset_of` says which preset goes with a data set's name.
+    ///
+    /// # Errors
+    /// A usage failure for an unknown preset.
+    pub fn resolve(flags: &Self, file: &Self, preset_of: impl Fn(&str) -> Option<String>) -> Result<Resolved, Failure> {
+        let defaults = Defaults::load()?;
+        let mut layers = vec![("flag", flags.to_table()?), ("file", file.to_table()?)];
+        let explicit = layers.clone();
+        let given = |key: &str| explicit.iter().find_map(|(_, table)| table.get(key)).cloned();
+        let text = |key: &str| {
+            let value = given(key).or_else(|| defaults.general.get(key).cloned());
+            value.and_then(|value| value.as_str().map(str::to_string)).unwrap_or_default()
+        };
+        let method = text("method");
+        let named = given("preset").and_then(|name| name.as_str().map(str::to_string));
+        let preset = named.or_else(|| preset_of(&text("data")).filter(|name| defaults.preset.contains_key(name)));
+        if let Some(name) = &preset {
+            let mut table = defaults.preset.get(name).cloned().ok_or_else(|| {
+                let known: Vec<String> = defaults.preset.keys().cloned().collect();
+                Failure::usage(format!("unknown preset `{name}`{}", suggestion(name, &known)))
+            })?;
+            let by_method = table.remove("method").and_then(|methods| methods.get(&method)?.as_table().cloned());
+            layers.extend(by_method.map(|table| ("preset", table)));
+            layers.push(("preset", table));
+        }
+        layers.extend(defaults.method.get(&method).map(|table| ("method", table.clone())));
+        layers.push(("default", defaults.general.clone()));
+
+        let mut merged = toml::Table::new();
+        let mut origins = Vec::new();
+        // Patience watches validation: a default must not contradict a protocol without it.
+        let without_patience = text("protocol") != Protocol::Validated.as_str();
+        for (layer, mut table) in layers {
+            if without_patience
+                && !matches!(layer, "flag" | "file")
+                && let Some(patience) = table.get_mut("patience")
+            {
+                *patience = toml::Value::Integer(0);
+            }
+            for (key, value) in table {
+                if !merged.contains_key(&key) {
+                    origins.push((key.clone(), value.clone(), layer));
+                    merged.insert(key, value);
+                }
+            }
+        }
+        origins.sort_by(|a, b| a.0.cmp(&b.0));
+        let options = Self::deserialize(merged).map_err(|error| Failure::usage(error.to_string()))?;
+        Ok(Resolved { options, origins, preset })
+    }
+}
+
+/// Adds the general defaults to the help of the flags of `onebp train`.
+pub fn with_defaults(train: clap::Command) -> clap::Command {
+    let general = Defaults::load().map(|defaults| defaults.general).unwrap_or_default();
+    train.mut_args(|argument| {
+        let default = argument.get_long().and_then(|name| general.get(name));
+        match (default, argument.get_help()) {
+            (Some(default), Some(help)) => {
+                let text = default.as_str().map_or_else(|| default.to_string(), str::to_string);
+                let help = format!("{help} [default: {text}]");
+                argument.help(help)
+            }
+            _ => argument,
+        }
+    })
+}
+
+/// The table of defaults.
+#[derive(Deserialize)]
+struct Defaults {
+    general: toml::Table,
+    method: BTreeMap<String, toml::Table>,
+    preset: BTreeMap<String, toml::Table>,
+}
+
+impl Defaults {
+    fn load() -> Result<Self, Failure> {
+        toml::from_str(include_str!("defaults.toml")).map_err(|error| Failure::usage(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::DataOptions;
+    use onebp_model::{Method, update::Duplicates};
+
+    fn resolve(flags: &TrainOptions, file: &TrainOptions) -> Resolved {
+        TrainOptions::resolve(flags, file, |data| Some(data.to_string())).unwrap()
+    }
+
+    #[test]
+    fn every_preset_resolves_for_every_method_and_passes_the_checks() {
+        let defaults = Defaults::load().unwrap();
+        for name in defaults.preset.keys() {
+            for method in Method::ALL {
+                let flags =
+                    TrainOptions { preset: Some(name.clone()), method: Some(method), ..TrainOptions::default() };
+                let resolved = resolve(&flags, &TrainOptions::default());
+                resolved.options.settings().unwrap().check().unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn flags_over_file_over_preset_over_general() {
+        let flags = TrainOptions { dim: Some(8), data: Some("ml-1m".into()), ..TrainOptions::default() };
+        let file = TrainOptions::from_toml("dim = 9\nlr = 0.25\n").unwrap();
+        let resolved = resolve(&flags, &file);
+        let options = &resolved.options;
+        assert_eq!((options.dim, options.lr, options.epochs), (Some(8), Some(0.25), Some(200)));
+        assert_eq!((options.weight_decay, options.beta), (Some(1e-6), Some(0.99)));
+        assert_eq!(resolved.preset.as_deref(), Some("ml-1m"));
+
+        let two_bp = TrainOptions { method: Some(Method::TwoBp), ..flags };
+        let resolved = resolve(&two_bp, &TrainOptions::default());
+        assert_eq!(resolved.options.lr, Some(5e-4), "the preset knows the method");
+        let user_only = TrainOptions { method: Some(Method::UserOnly), ..Default::default() };
+        let resolved = resolve(&user_only, &TrainOptions::default());
+        assert_eq!(resolved.options.duplicates, Some(Duplicates::Last), "so do the defaults");
+    }
+
+    #[test]
+    fn the_saved_configuration_resolves_to_itself() {
+        let flags = TrainOptions { data: Some("ml-100k".into()), method: Some(Method::TwoBp), ..Default::default() };
+        let resolved = resolve(&flags, &TrainOptions::default()).options;
+        let saved = TrainOptions::from_toml(&resolved.to_toml().unwrap()).unwrap();
+        assert_eq!(saved, resolved);
+        assert_eq!(resolve(&TrainOptions::default(), &saved).options, resolved);
+    }
+
+    /// `onebp data` prepares without a table of defaults of its own.
+    #[test]
+    fn the_defaults_of_data_are_those_of_training() {
+        let resolved = resolve(&TrainOptions::default(), &TrainOptions::default());
+        assert_eq!(resolved.options.reading.load_options(), DataOptions::default().load_options());
+    }
+}
