@@ -46,12 +46,14 @@ impl Method {
 
 /// What a method can be tuned by. Symbols as in the paper.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Hyperparameters {
     /// Embedding width d.
     pub dim: usize,
     /// Interactions per step, B.
     pub batch_size: usize,
     /// Adam's learning rate.
+    #[serde(rename = "lr")]
     pub learning_rate: f64,
     /// Coupled L2 on the tables that Adam moves.
     pub weight_decay: f64,

@@ -10,9 +10,13 @@ use std::{
 /// Replaces `path` by `bytes`. A crash leaves the old file or the new one. A symbolic link stays; its target is replaced.
 ///
 /// # Errors
-/// [`Error::Write`] where the folder cannot be written.
+/// [`Error::Write`] where the folder cannot be written, or `path` is a folder, a pipe or a device.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let target = if path.is_symlink() { std::fs::canonicalize(path).unwrap_or(path.into()) } else { path.into() };
+    if target.exists() && !target.is_file() {
+        // Renaming over a device or a pipe would destroy it.
+        return Err(Error::Write { path: path.into(), source: std::io::Error::other("not a regular file") });
+    }
     let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let attempt = || -> std::io::Result<()> {
         let mut builder = tempfile::Builder::new();
@@ -62,6 +66,8 @@ mod tests {
         write(&path, b"one").unwrap();
         write(&path, b"two").unwrap();
         assert_eq!(read(&path).unwrap(), b"two");
+        let error = write(folder.path(), b"").unwrap_err().to_string();
+        assert!(error.contains("not a regular file"), "{error}");
         let error = write(&folder.path().join("none/a.txt"), b"").unwrap_err().to_string();
         assert!(error.contains("none/a.txt: cannot be written") && !error.contains(".writing"), "{error}");
     }

@@ -149,7 +149,19 @@ impl CheckpointFolder {
     /// # Errors
     /// [`Error::Run`] where there is none, or where a file is missing, damaged or of another format.
     pub fn load(&self) -> Result<Checkpoint, Error> {
-        let record = self.record()?;
+        let mut record = self.record()?;
+        loop {
+            let loaded = self.load_files(&record);
+            // A run that is being trained may have replaced the files in between.
+            let now = self.record()?;
+            if loaded.is_ok() || now.last == record.last {
+                return loaded;
+            }
+            record = now;
+        }
+    }
+
+    fn load_files(&self, record: &Record) -> Result<Checkpoint, Error> {
         let tensors = self.read_tensors(&record.last)?;
         let best = match (&record.best, record.best_epoch) {
             (Some(file), Some(epoch)) => {
@@ -163,8 +175,9 @@ impl CheckpointFolder {
         };
         let data = u64::from_str_radix(&record.data, 16)
             .map_err(|_| self.corrupt(RECORD, "the data fingerprint is not hexadecimal"))?;
-        let state = State { tensors, counters: record.counters };
-        Ok(Checkpoint { state, progress: record.progress, best, data, settings: record.settings })
+        let state = State { tensors, counters: record.counters.clone() };
+        let (progress, settings) = (record.progress.clone(), record.settings.clone());
+        Ok(Checkpoint { state, progress, best, data, settings })
     }
 
     fn record(&self) -> Result<Record, Error> {

@@ -9,6 +9,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+const FILE: &str = "metrics.jsonl";
+
 /// One evaluated epoch.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Row {
@@ -35,12 +37,28 @@ pub struct MetricsLog {
 }
 
 impl MetricsLog {
+    /// Refuses a folder where rows were written already.
+    ///
+    /// # Errors
+    /// [`Error::Run`] where the file is there.
+    pub fn refuse_existing(run: &Path) -> Result<(), Error> {
+        let path = run.join(FILE);
+        if path.exists() {
+            return Err(Error::Run {
+                path,
+                problem: "there are rows, but the checkpoint that goes with them is missing".into(),
+                remedy: "put checkpoints/checkpoint.json back, or start a new run".into(),
+            });
+        }
+        Ok(())
+    }
+
     /// Opens the log in `run` and drops every row after `epoch`, which the checkpoint to resume from does not know.
     ///
     /// # Errors
     /// [`Error::Write`] where it cannot be written; [`Error::Run`] where it is missing or a row up to `epoch` is damaged.
     pub fn open(run: &Path, epoch: u32) -> Result<Self, Error> {
-        let path = run.join("metrics.jsonl");
+        let path = run.join(FILE);
         let mut kept = String::new();
         if epoch > 0 && !path.exists() {
             return Err(Error::Run {

@@ -1,12 +1,14 @@
 //! What a run needs to know beside its data.
 
-use crate::{Error, Protocol};
+use crate::{Error, Parts, Protocol, memory};
+use onebp_data::Dataset;
 use onebp_model::{Hyperparameters, Method};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Resolved settings of a run. Serialized are those that decide what is computed: they must not change within a run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Settings {
     /// The method.
     pub method: Method,
@@ -58,6 +60,17 @@ impl EngineName {
 }
 
 impl Settings {
+    /// Checks these settings against `data`, and arranges it for them.
+    ///
+    /// # Errors
+    /// Any [`Error`] of settings or data; nothing has been written then.
+    pub fn arrange(&self, data: &Dataset) -> Result<Parts, Error> {
+        self.check()?;
+        let parts = Parts::new(data, self.protocol, self.valid_ratio, self.seed)?;
+        memory::check(&self.hyper, data.users.len(), data.items.len(), parts.fit.len())?;
+        Ok(parts)
+    }
+
     /// The settings that decide what is computed, as a checkpoint stores them: floats as text, which no parser changes.
     ///
     /// # Errors
@@ -102,8 +115,9 @@ impl Settings {
                 "use --protocol validated, or --patience 0",
             );
         }
-        if !(self.valid_ratio > 0.0 && self.valid_ratio < 1.0) {
-            return refuse(&format!("valid-ratio = {} is out of range", self.valid_ratio), "give a number in (0, 1)");
+        if !(1e-6..=1.0 - 1e-6).contains(&self.valid_ratio) {
+            let problem = format!("valid-ratio = {} is out of range", self.valid_ratio);
+            return refuse(&problem, "give a number between 0.000001 and 0.999999");
         }
         Ok(())
     }

@@ -3,7 +3,6 @@
 use crate::{
     EngineName, Error, Protocol, Settings,
     checkpoint::{BestTables, Checkpoint, CheckpointFolder, Progress},
-    memory,
     metrics_log::{MetricsLog, Row},
     parts::Parts,
     summary::{Reported, Summary, median},
@@ -55,7 +54,7 @@ pub struct Run<'a> {
     data: &'a Dataset,
     device: &'a Found,
     folder: &'a Path,
-    parts: Parts,
+    parts: &'a Parts,
     engine: Box<dyn Engine>,
     checkpoints: CheckpointFolder,
     progress: Progress,
@@ -65,19 +64,17 @@ pub struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// A fresh run. `folder` must exist.
+    /// A fresh run on `parts` of `data`, as [`Settings::arrange`] gives them. `folder` must exist.
     ///
     /// # Errors
-    /// Any [`Error`] of settings, data or folder.
+    /// [`Error::Write`] where the folder cannot be written.
     pub fn start(
         settings: &'a Settings,
         data: &'a Dataset,
+        parts: &'a Parts,
         device: &'a Found,
         folder: &'a Path,
     ) -> Result<Self, Error> {
-        settings.check()?;
-        let parts = Parts::new(data, settings.protocol, settings.valid_ratio, settings.seed)?;
-        memory::check(&settings.hyper, data.users.len(), data.items.len(), parts.fit.len())?;
         let tables = Tables::init(data.users.len(), data.items.len(), settings.hyper.dim, settings.seed);
         let engine: Box<dyn Engine> = match settings.engine {
             EngineName::Auto | EngineName::Autodiff => {
@@ -99,17 +96,18 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Continues the run in `folder` from its checkpoint, or from the beginning where it ended before the first one.
+    /// As [`Run::start`], from the checkpoint in `folder`; from the beginning where the run ended before its first one.
     ///
     /// # Errors
-    /// Any [`Error`] of settings, data or folder; [`Error::Run`] where the data is not what the run was trained on.
+    /// [`Error::Run`] where the checkpoint is damaged, or data, settings or device are not those it was made with.
     pub fn resume(
         settings: &'a Settings,
         data: &'a Dataset,
+        parts: &'a Parts,
         device: &'a Found,
         folder: &'a Path,
     ) -> Result<Self, Error> {
-        let mut run = Self::start(settings, data, device, folder)?;
+        let mut run = Self::start(settings, data, parts, device, folder)?;
         if run.checkpoints.exists() {
             let Checkpoint { state, progress, best, data: fingerprint, settings: stored } = run.checkpoints.load()?;
             let refuse = |problem: String, remedy: &str| {
@@ -119,7 +117,7 @@ impl<'a> Run<'a> {
                 let remedy = "give the same files and preparation, or start a new run";
                 return refuse("the data is not what this run was trained on".into(), remedy);
             }
-            if let Some(change) = first_change(&stored, &settings.identity()?) {
+            if let Some(change) = first_change(&stored, &run.identity()?) {
                 return refuse(format!("{change} since the run was started"), "put it back, or start a new run");
             }
             if settings.epochs < progress.epoch {
@@ -130,11 +128,6 @@ impl<'a> Run<'a> {
             (run.progress, run.best) = (progress, best);
         }
         Ok(run)
-    }
-
-    /// The parts of the data under the run's protocol.
-    pub fn parts(&self) -> &Parts {
-        &self.parts
     }
 
     /// Completed epochs.
@@ -150,7 +143,12 @@ impl<'a> Run<'a> {
         let Settings { seed, eval_every, epochs, .. } = *self.settings;
         let hyper = &self.settings.hyper;
         let sampler = Uniform::new(self.data.items.len(), hyper.negatives, seed);
-        let fit = self.parts.fit.clone();
+        let fit = &self.parts.fit;
+        if !self.checkpoints.exists() {
+            // The first checkpoint comes before the first row: rows without one are those of a run that lost it.
+            MetricsLog::refuse_existing(self.folder)?;
+            self.checkpoint()?;
+        }
         let mut log = MetricsLog::open(self.folder, self.progress.epoch)?;
         if !self.is_over() {
             // What an earlier end of this run wrote is not true any more.
@@ -159,7 +157,7 @@ impl<'a> Run<'a> {
         while !self.is_over() {
             let number = self.progress.epoch + 1;
             let mut clock = Instant::now();
-            let epoch = Epoch::new(&fit, &sampler, seed, number, hyper.batch_size, hyper.keep_last);
+            let epoch = Epoch::new(fit, &sampler, seed, number, hyper.batch_size, hyper.keep_last);
             if self.progress.batch > epoch.len() {
                 return Err(Error::Run {
                     path: self.folder.into(),
@@ -204,6 +202,13 @@ impl<'a> Run<'a> {
         Ok(Outcome::Finished(Box::new(summary)))
     }
 
+    /// What must not change within a run, beside the data.
+    fn identity(&self) -> Result<serde_json::Value, Error> {
+        let mut identity = self.settings.identity()?;
+        identity["device"] = self.device.name.as_str().into();
+        Ok(identity)
+    }
+
     fn is_over(&self) -> bool {
         let stale = self.progress.selection.stale;
         self.progress.epoch >= self.settings.epochs || self.settings.patience.is_some_and(|patience| stale >= patience)
@@ -232,7 +237,7 @@ impl<'a> Run<'a> {
             progress: self.progress.clone(),
             best: self.best.clone(),
             data: self.fingerprint,
-            settings: self.settings.identity()?,
+            settings: self.identity()?,
         })?;
         self.last_checkpoint = Instant::now();
         Ok(())

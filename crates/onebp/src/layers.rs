@@ -76,19 +76,24 @@ impl TrainOptions {
     }
 }
 
-/// Adds the general defaults to the help of the flags of `onebp train`.
+/// Adds the defaults, and the names of presets, to the help of the flags of `onebp train`.
 pub fn with_defaults(train: clap::Command) -> clap::Command {
-    let general = Defaults::load().map(|defaults| defaults.general).unwrap_or_default();
+    let Ok(defaults) = Defaults::load() else { return train };
     train.mut_args(|argument| {
-        let default = argument.get_long().and_then(|name| general.get(name));
-        match (default, argument.get_help()) {
-            (Some(default), Some(help)) => {
-                let text = default.as_str().map_or_else(|| default.to_string(), str::to_string);
-                let help = format!("{help} [default: {text}]");
-                argument.help(help)
+        let (Some(name), Some(help)) = (argument.get_long(), argument.get_help()) else { return argument };
+        let word = |value: &toml::Value| value.as_str().map_or_else(|| value.to_string(), str::to_string);
+        let of_methods = defaults.method.iter().filter_map(|(method, table)| {
+            table.get(name).map(|value| format!("; {method} by itself: {}", word(value)))
+        });
+        let help = match (name, defaults.general.get(name)) {
+            ("preset", _) => {
+                let names: Vec<&str> = defaults.preset.keys().map(String::as_str).collect();
+                format!("{help} [known: {}]", names.join(", "))
             }
-            _ => argument,
-        }
+            (_, Some(value)) => format!("{help} [default: {}{}]", word(value), of_methods.collect::<String>()),
+            _ => return argument,
+        };
+        argument.help(help)
     })
 }
 

@@ -102,7 +102,7 @@ pub struct TrainOptions {
     /// How much of a user's vector stays at each interaction.
     #[arg(long, help_heading = "Model")]
     pub beta: Option<f64>,
-    /// What to do with users that occur more than once in a batch (under user-only: items; its default is `last`).
+    /// What to do with users that occur more than once in a batch (under user-only: items).
     #[arg(long, help_heading = "Model", value_parser = choice::<Duplicates, _>(Duplicates::ALL.map(Duplicates::as_str)))]
     pub duplicates: Option<Duplicates>,
 
@@ -137,7 +137,7 @@ pub struct TrainOptions {
     /// Share of each user's training items held out for validation.
     #[arg(long, help_heading = "Evaluation", value_name = "SHARE")]
     pub valid_ratio: Option<f64>,
-    /// Train or compute these too, on the same data under the same settings, and print them beside.
+    /// Train or compute these too, on the same data with the settings of this run, and print them beside.
     #[arg(long, help_heading = "Evaluation", value_delimiter = ',', value_parser = PossibleValuesParser::new(comparisons()), value_name = "METHOD,...")]
     pub compare: Option<Vec<String>>,
 
@@ -193,6 +193,8 @@ impl TrainOptions {
     /// # Errors
     /// A usage failure naming an option without a value, as in an edited `config.toml`.
     pub fn settings(&self) -> Result<Settings, Failure> {
+        need(self.data.as_ref(), "data")?;
+        need(self.device, "device")?;
         let protocol = need(self.protocol, "protocol")?;
         let patience = need(self.patience, "patience")?;
         Ok(Settings {

@@ -38,7 +38,7 @@ pub fn result(text: &str) -> Result<(), Failure> {
         stdout.write_all(text.as_bytes()).and_then(|()| stdout.write_all(b"\n")).and_then(|()| stdout.flush());
     match written {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
-        Err(error) => Err(Failure::new(Exit::Unexpected, format!("stdout: {error}"))),
+        Err(error) => Err(Failure::new(Exit::Output, format!("stdout: cannot be written: {error}"))),
         Ok(()) => Ok(()),
     }
 }

@@ -73,10 +73,10 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
     let options = &mut resolved.options;
     limit_threads(options.threads)?;
     let settings = options.settings()?;
-    settings.check()?;
     let directory = data_source::directory(options.data_directory.as_deref());
     let source = Source::find(options.data.as_deref().unwrap_or_default(), &directory)?;
     let (data, _) = load_and_tell(&source, &options.reading.load_options(), &terminal)?;
+    let parts = settings.arrange(&data)?;
     let found = device::find(options.device.unwrap_or_default())?;
 
     // What the words of this moment stand for, so that the saved options mean the same anywhere, later.
@@ -91,8 +91,8 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
     };
     let _lock = run_folder::lock(&folder)?;
     let stop = stop_on_interrupt()?;
-    let context = Context { data: &data, found: &found, terminal, stop: &stop, root: &folder };
-    let (summary, parts) = context.train(&resolved.options, &folder, resumed)?;
+    let context = Context { data: &data, parts: &parts, found: &found, terminal, stop: &stop, root: &folder };
+    let summary = context.train(&resolved.options, &folder, resumed)?;
 
     let mut lines = vec![(settings.method.as_str().to_string(), Line::Trained(Box::new(summary)))];
     for name in resolved.options.compare.iter().flatten() {
@@ -103,8 +103,12 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
                 let folder = folder.join("compare").join(name);
                 let begun = folder.join("config.toml").exists();
                 onebp_train::atomic::create_folder(&folder)?;
-                let options = TrainOptions { method: Some(method), compare: None, ..resolved.options.clone() };
-                Line::Trained(Box::new(context.train(&options, &folder, begun)?.0))
+                let mut options = TrainOptions { method: Some(method), compare: None, ..resolved.options.clone() };
+                if begun {
+                    // It may have come further than a main method that patience stopped.
+                    options.epochs = options.epochs.max(run_folder::read_options(&folder)?.epochs);
+                }
+                Line::Trained(Box::new(context.train(&options, &folder, begun)?))
             }
             None => Line::Popularity(parts.evaluate_popularity()?),
         };
@@ -120,13 +124,19 @@ fn continued(flags: &TrainOptions, folder: &Path) -> Result<TrainOptions, Failur
             "--{key} cannot change when a run is resumed (only {} can); start a new run for it",
             CHANGEABLE.map(|name| format!("--{name}")).join(", ")
         ))),
-        None => flags.over(&run_folder::read_options(folder)?),
+        None => {
+            let options = flags.over(&run_folder::read_options(folder)?)?;
+            let incomplete = |failure: Failure| Failure::new(Exit::Run, format!("{}: {failure}", folder.display()));
+            options.settings().map_err(incomplete)?;
+            Ok(options)
+        }
     }
 }
 
 /// What all trainings of one command share.
 struct Context<'a> {
     data: &'a Dataset,
+    parts: &'a Parts,
     found: &'a Found,
     terminal: Terminal,
     stop: &'a AtomicBool,
@@ -135,21 +145,20 @@ struct Context<'a> {
 
 impl Context<'_> {
     /// Trains in `folder`, from its checkpoint where asked.
-    fn train(&self, options: &TrainOptions, folder: &Path, resume: bool) -> Result<(Summary, Parts), Failure> {
+    fn train(&self, options: &TrainOptions, folder: &Path, resume: bool) -> Result<Summary, Failure> {
         let settings = options.settings()?;
-        let run = if resume { Run::resume } else { Run::start }(&settings, self.data, self.found, folder)?;
+        let run = if resume { Run::resume } else { Run::start }(&settings, self.data, self.parts, self.found, folder)?;
         run_folder::save_options(folder, options)?;
         if resume {
             self.terminal.tell(&format!("resuming {} after epoch {}", folder.display(), run.epoch()));
         } else {
             self.terminal.tell(&format!("run folder: {}", folder.display()));
         }
-        let parts = run.parts().clone();
         let mut progress = Progress::new(self.terminal, settings.method.as_str(), settings.epochs);
         let outcome = run.train(self.stop, &mut progress)?;
         drop(progress);
         match outcome {
-            Outcome::Finished(summary) => Ok((*summary, parts)),
+            Outcome::Finished(summary) => Ok(*summary),
             Outcome::Interrupted { epoch } => Err(Failure::new(
                 Exit::Interrupted,
                 format!(
@@ -194,8 +203,9 @@ fn stop_on_interrupt() -> Result<Arc<AtomicBool>, Failure> {
 
 fn tell_settings(resolved: &Resolved, found: &Found, terminal: &Terminal) {
     terminal.tell(&format!("device: {}; threads: {}", found.description, rayon::current_num_threads()));
-    let preset = resolved.preset.as_ref().map_or("none".to_string(), Clone::clone);
-    terminal.tell(&format!("preset: {preset}"));
+    if let Some(preset) = &resolved.preset {
+        terminal.tell(&format!("preset: {preset}"));
+    }
     for layer in ["flag", "file", "preset", "method", "default"] {
         let of_layer = resolved.origins.iter().filter(|(_, _, origin)| *origin == layer);
         let values: Vec<String> = of_layer.map(|(key, value, _)| format!("{key}={value}")).collect();

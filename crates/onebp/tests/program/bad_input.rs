@@ -126,6 +126,10 @@ fn preparation_that_leaves_nothing() {
     data_refused("user,item\na,b\na,c\nb,c\n", "--user-core 5", &["core"]);
     data_refused("user,item\na,b\na,c\nb,c\n", "--split time", &["time"]);
     data_refused("user,item\na,b\na,c\nb,c\n", "--test-ratio 1.5", &["ratio"]);
+    let place = Place::new();
+    place.file("few.csv", "user,item\na,b\nb,c\n");
+    refused(&place, "train --data few.csv", 3, &["few", "no test interactions"]);
+    assert!(!place.path().join("runs").exists(), "no run folder is left behind");
 }
 
 #[test]
@@ -186,6 +190,8 @@ fn wrong_run_folders_and_ids() {
     let whole = std::fs::read_to_string(&record).unwrap();
     std::fs::write(&record, &whole[..100]).unwrap();
     refused(&place, "evaluate --run run", 5, &["checkpoint.json", "damaged"]);
+    std::fs::remove_file(&record).unwrap();
+    refused(&place, "train --resume run", 5, &["metrics.jsonl", "checkpoint that goes with them is missing"]);
     std::fs::write(&record, &whole).unwrap();
     for entry in std::fs::read_dir(record.parent().unwrap()).unwrap() {
         let path = entry.unwrap().path();

@@ -140,7 +140,10 @@ fn help_and_completions() {
     let help = place.ok("--help").stdout;
     assert!(help.contains("Exit codes") && help.contains("recommend"), "{help}");
     let help = place.ok("train --help").stdout;
-    assert!(help.contains("--duplicates") && help.contains("[default: sequential]"), "{help}");
+    assert!(
+        help.contains("--duplicates") && help.contains("[default: sequential; user-only by itself: last]"),
+        "{help}"
+    );
     for shell in ["bash", "zsh", "fish"] {
         assert!(place.ok(&format!("completions {shell}")).stdout.contains("onebp"));
     }
