@@ -6,7 +6,7 @@ use crate::{
     options::DataOptions,
     output::{self, Terminal},
 };
-use onebp_data::{Dataset, Statistics, write_prepared};
+use onebp_data::{Dataset, Statistics, hold_out_validation, write_prepared};
 use std::path::PathBuf;
 
 /// Look at data, or prepare it once for many runs.
@@ -32,6 +32,9 @@ enum Action {
         /// Folder to write; must not exist or be empty.
         #[arg(long, value_name = "DIR")]
         output: PathBuf,
+        /// Cut this share of every user's training items as a validation part.
+        #[arg(long, value_name = "SHARE")]
+        valid_ratio: Option<f64>,
         #[command(flatten)]
         reading: Box<DataOptions>,
     },
@@ -44,9 +47,12 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
             let (dataset, _) = load_and_tell(&source, &reading.load_options(), &terminal)?;
             print(&dataset, &terminal)
         }
-        Action::Prepare { data, output, reading } => {
+        Action::Prepare { data, output, valid_ratio, reading } => {
             let options = reading.load_options();
-            let loaded = Source::find(&data, &directory(None))?.load(&options)?;
+            let mut loaded = Source::find(&data, &directory(None))?.load(&options)?;
+            if let Some(ratio) = valid_ratio {
+                cut_validation(&mut loaded.dataset, ratio, options.preparation.seed)?;
+            }
             loaded.sources.iter().for_each(|file| terminal.tell(&format!("read {file}")));
             write_prepared(&loaded.dataset, &loaded.sources, Some(&options.preparation), &output)?;
             for warning in &loaded.dataset.warnings {
@@ -56,6 +62,16 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
             print(&loaded.dataset, &terminal)
         }
     }
+}
+
+fn cut_validation(dataset: &mut Dataset, ratio: f64, seed: u64) -> Result<(), Failure> {
+    if dataset.valid.is_some() {
+        return Err(Failure::usage("this data has a validation part already; leave --valid-ratio out"));
+    }
+    let (train, valid) = hold_out_validation(&dataset.train, ratio, seed)?;
+    (dataset.train, dataset.valid) = (train, Some(valid));
+    dataset.split = format!("{}; validation {ratio} of train", dataset.split);
+    Ok(())
 }
 
 fn print(dataset: &Dataset, terminal: &Terminal) -> Result<(), Failure> {

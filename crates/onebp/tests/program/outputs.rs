@@ -117,6 +117,13 @@ fn prepared_folders_train_as_they_are() {
     let prepared = fingerprint(&format!("train --data ready {options} --out a"));
     let direct = fingerprint(&format!("train --data small.csv --seed 5 --item-core 3 {options} --out b"));
     assert_eq!(prepared, direct);
+    let stats = place.ok("data prepare small.csv --output three --valid-ratio 0.1 --json").stdout;
+    let stats: serde_json::Value = serde_json::from_str(&stats).unwrap();
+    assert_eq!((&stats["train"], &stats["valid"], &stats["test"]), (&540.into(), &60.into(), &120.into()));
+    let ended = place.ok("train --data three --dim 4 --batch-size 64 --epochs 1 --device ndarray --out c");
+    assert!(ended.stderr.contains("540 train + 60 valid + 120 test"), "{}", ended.stderr);
+    let refused = place.run("data prepare three --output four --valid-ratio 0.1");
+    assert_eq!(refused.code, 2, "{}", refused.stderr);
     let refused = place.run("data prepare small.csv --output ready");
     assert_eq!(refused.code, 3, "{}", refused.stderr);
 }

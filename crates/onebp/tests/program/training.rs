@@ -123,8 +123,8 @@ fn survives_kills(kills: u32, signal: &str, expected: Option<i32>) {
     let base = format!("train {SMALL} --epochs {} --patience 0 --checkpoint-every 0", 40 * kills);
     let clock = std::time::Instant::now();
     place.ok(&format!("{base} --out whole"));
-    // A leg is shorter than its share of the run, so that no leg finishes it.
-    let leg = clock.elapsed() / kills;
+    // A leg is at most half its share of the run, so that no leg finishes it, even on a machine that others slow down.
+    let leg = clock.elapsed() / kills / 2;
 
     let mut arguments = format!("{base} --out killed");
     for kill in 0..kills {
