@@ -62,6 +62,34 @@ pub struct Checkpoint {
     pub settings: serde_json::Value,
 }
 
+impl Checkpoint {
+    /// Checks that the run in `folder` was trained on the data with this fingerprint.
+    ///
+    /// # Errors
+    /// [`Error::Run`] where it was not.
+    pub fn check_data(&self, fingerprint: u64, folder: &Path) -> Result<(), Error> {
+        if self.data == fingerprint {
+            return Ok(());
+        }
+        Err(Error::Run {
+            path: folder.into(),
+            problem: "the data is not what this run was trained on".into(),
+            remedy: "give the same files and preparation, or start a new run".into(),
+        })
+    }
+
+    /// The model to use: the best epoch under protocols that select one, else the last.
+    ///
+    /// # Errors
+    /// [`Error::Model`] where a table is missing.
+    pub fn model(self) -> Result<BestTables, Error> {
+        match self.best {
+            Some(best) => Ok(best),
+            None => Ok(BestTables { epoch: self.progress.epoch, tables: Tables::from_tensors(&self.state.tensors)? }),
+        }
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Record {
@@ -165,11 +193,9 @@ impl CheckpointFolder {
         let tensors = self.read_tensors(&record.last)?;
         let best = match (&record.best, record.best_epoch) {
             (Some(file), Some(epoch)) => {
-                let mut tensors = self.read_tensors(file)?;
-                let mut take = |name: &str| {
-                    tensors.remove(name).ok_or_else(|| self.corrupt(&file.name, &format!("tensor {name} is missing")))
-                };
-                Some(BestTables { epoch, tables: Tables { users: take("users")?, items: take("items")? } })
+                let tables = Tables::from_tensors(&self.read_tensors(file)?)
+                    .map_err(|error| self.corrupt(&file.name, &error.to_string()))?;
+                Some(BestTables { epoch, tables })
             }
             _ => None,
         };

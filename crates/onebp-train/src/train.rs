@@ -96,38 +96,30 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// As [`Run::start`], from the checkpoint in `folder`; from the beginning where the run ended before its first one.
+    /// Takes up the checkpoint in the run's folder; a run that ended before its first one begins anew.
     ///
     /// # Errors
     /// [`Error::Run`] where the checkpoint is damaged, or data, settings or device are not those it was made with.
-    pub fn resume(
-        settings: &'a Settings,
-        data: &'a Dataset,
-        parts: &'a Parts,
-        device: &'a Found,
-        folder: &'a Path,
-    ) -> Result<Self, Error> {
-        let mut run = Self::start(settings, data, parts, device, folder)?;
-        if run.checkpoints.exists() {
-            let Checkpoint { state, progress, best, data: fingerprint, settings: stored } = run.checkpoints.load()?;
-            let refuse = |problem: String, remedy: &str| {
-                Err(Error::Run { path: folder.into(), problem, remedy: remedy.to_string() })
-            };
-            if fingerprint != run.fingerprint {
-                let remedy = "give the same files and preparation, or start a new run";
-                return refuse("the data is not what this run was trained on".into(), remedy);
-            }
-            if let Some(change) = first_change(&stored, &run.identity()?) {
-                return refuse(format!("{change} since the run was started"), "put it back, or start a new run");
-            }
-            if settings.epochs < progress.epoch {
-                let problem = format!("{} epochs are done, {} are asked for", progress.epoch, settings.epochs);
-                return refuse(problem, "ask for at least as many");
-            }
-            run.engine.restore(&state)?;
-            (run.progress, run.best) = (progress, best);
+    pub fn resumed(mut self) -> Result<Self, Error> {
+        if !self.checkpoints.exists() {
+            return Ok(self);
         }
-        Ok(run)
+        let checkpoint = self.checkpoints.load()?;
+        checkpoint.check_data(self.fingerprint, self.folder)?;
+        let refuse = |problem: String, remedy: &str| {
+            Err(Error::Run { path: self.folder.into(), problem, remedy: remedy.to_string() })
+        };
+        let Checkpoint { state, progress, best, settings, .. } = checkpoint;
+        if let Some(change) = first_change(&settings, &self.identity()?) {
+            return refuse(format!("{change} since the run was started"), "put it back, or start a new run");
+        }
+        if self.settings.epochs < progress.epoch {
+            let problem = format!("{} epochs are done, {} are asked for", progress.epoch, self.settings.epochs);
+            return refuse(problem, "ask for at least as many");
+        }
+        self.engine.restore(&state)?;
+        (self.progress, self.best) = (progress, best);
+        Ok(self)
     }
 
     /// Completed epochs.

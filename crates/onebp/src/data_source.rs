@@ -4,7 +4,7 @@ use crate::{
     failure::{Exit, Failure},
     output::Terminal,
 };
-use onebp_data::{Dataset, LoadOptions, Loaded, SyntheticConfig, load, prepare, synthetic};
+use onebp_data::{LoadOptions, Loaded, SyntheticConfig, load, prepare, synthetic};
 use std::path::{Path, PathBuf};
 
 /// The name of the built-in data set.
@@ -117,15 +117,22 @@ impl Source {
     }
 }
 
-/// Loads what `--data` names and says what was read; gives the number of files too.
+/// Loads what `--data` names and says what was read.
 ///
 /// # Errors
 /// As [`Source::load`].
-pub fn load_and_tell(source: &Source, options: &LoadOptions, terminal: &Terminal) -> Result<(Dataset, usize), Failure> {
-    let Loaded { dataset, sources } = source.load(options)?;
-    for file in &sources {
+pub fn load_and_tell(source: &Source, options: &LoadOptions, terminal: &Terminal) -> Result<Loaded, Failure> {
+    let loaded = source.load(options)?;
+    tell(&loaded, terminal);
+    Ok(loaded)
+}
+
+/// Says what was read, what is odd about it, and what came out.
+pub fn tell(loaded: &Loaded, terminal: &Terminal) {
+    let Loaded { dataset, sources } = loaded;
+    for file in sources {
         let how = if file.guessed { "guessed" } else { "as told" };
-        terminal.tell(&format!("read {} as {} ({how}: {})", file.path.display(), file.format, file.detail));
+        terminal.tell(&format!("read {file}, {how}"));
     }
     for warning in &dataset.warnings {
         terminal.tell(&format!("warning: {warning}"));
@@ -140,5 +147,4 @@ pub fn load_and_tell(source: &Source, options: &LoadOptions, terminal: &Terminal
         dataset.test.len(),
         dataset.split
     ));
-    Ok((dataset, sources.len()))
 }

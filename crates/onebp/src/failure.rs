@@ -44,6 +44,11 @@ impl Failure {
         Self { exit, message: message.into() }
     }
 
+    /// Something that should not happen.
+    pub fn unexpected(error: impl fmt::Display) -> Self {
+        Self::new(Exit::Unexpected, error.to_string())
+    }
+
     /// Wrong usage or configuration.
     pub fn usage(message: impl Into<String>) -> Self {
         Self::new(Exit::Usage, message)

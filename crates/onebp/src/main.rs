@@ -7,6 +7,7 @@ mod data_source;
 mod failure;
 mod frame;
 mod layers;
+mod lookup;
 mod options;
 mod output;
 mod run_folder;

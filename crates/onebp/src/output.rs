@@ -118,9 +118,7 @@ impl Progress {
         bar.enable_steady_tick(Duration::from_millis(250));
         Self { bar, terminal, epochs, name: name.into(), last_line: Instant::now(), untold: None }
     }
-}
 
-impl Progress {
     fn tell_last(&mut self) {
         if let Some(line) = self.untold.take().filter(|_| self.bar.is_hidden()) {
             self.last_line = Instant::now();

@@ -1,14 +1,14 @@
 //! The folder of a run: a free name for a new one, its configuration, and a trained model read back from it.
 
 use crate::{
-    data_source::{self, Source, load_and_tell},
+    data_source::{self, Source},
     failure::{Exit, Failure},
     options::TrainOptions,
     output::Terminal,
 };
 use onebp_data::Dataset;
-use onebp_model::{Tables, engine::State};
-use onebp_train::{Checkpoint, CheckpointFolder, Parts, atomic};
+use onebp_model::Tables;
+use onebp_train::{BestTables, CheckpointFolder, Parts, atomic};
 use std::{
     fs::{File, TryLockError},
     path::{Path, PathBuf},
@@ -102,43 +102,21 @@ pub struct Trained {
 /// A failure naming what is missing, damaged or different.
 pub fn open(folder: &Path, terminal: &Terminal) -> Result<Trained, Failure> {
     let options = read_options(folder)?;
-    let quiet = Terminal { quiet: true, ..*terminal };
     let source = Source::find(
         options.data.as_deref().unwrap_or_default(),
         &data_source::directory(options.data_directory.as_deref()),
     )?;
-    let (data, _) = load_and_tell(&source, &options.reading.load_options(), &quiet)?;
-    let Checkpoint { state, progress, best, data: fingerprint, settings: _ } = CheckpointFolder::open(folder).load()?;
-    if fingerprint != data.fingerprint() {
-        return Err(Failure::new(
-            Exit::Run,
-            format!(
-                "{}: {} is not the data that this run was trained on; bring the same files back",
-                folder.display(),
-                source.canonical()
-            ),
-        ));
-    }
-    let (tables, epoch) = match best {
-        Some(best) => (best.tables, best.epoch),
-        None => (tables_of(state).map_err(|name| missing(folder, name))?, progress.epoch),
-    };
+    let data = source.load(&options.reading.load_options())?.dataset;
+    let checkpoint = CheckpointFolder::open(folder).load()?;
+    checkpoint.check_data(data.fingerprint(), folder)?;
+    let BestTables { epoch, tables } = checkpoint.model()?;
     let fits = tables.users.rows == data.users.len() && tables.items.rows == data.items.len();
     if !fits || tables.users.dim != tables.items.dim {
-        return Err(missing(folder, "a table of the right shape"));
+        let problem = "the tables of the checkpoint do not fit the data; train anew";
+        return Err(Failure::new(Exit::Run, format!("{}: {problem}", folder.display())));
     }
     let settings = options.settings()?;
     let parts = Parts::new(&data, settings.protocol, settings.valid_ratio, settings.seed)?;
     terminal.tell(&format!("model: {}, epoch {epoch}", folder.display()));
     Ok(Trained { data, parts, tables, epoch })
-}
-
-fn tables_of(mut state: State) -> Result<Tables, &'static str> {
-    let users = state.tensors.remove("users").ok_or("users")?;
-    let items = state.tensors.remove("items").ok_or("items")?;
-    Ok(Tables { users, items })
-}
-
-fn missing(folder: &Path, what: &str) -> Failure {
-    Failure::new(Exit::Run, format!("{}: the checkpoint lacks {what}; train anew", folder.display()))
 }

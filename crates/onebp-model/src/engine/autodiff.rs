@@ -124,23 +124,17 @@ impl Engine for Autodiff {
     }
 
     fn restore(&mut self, state: &State) -> Result<(), Error> {
-        let shape = |table: &Table| (table.rows, table.dim);
+        let tables = Tables::from_tensors(&state.tensors)?;
         let current = self.model.tables()?;
-        let stored = |name: &str, current: &Table| {
-            let table =
-                state.tensors.get(name).ok_or_else(|| Error::State(format!("the table of {name} is missing")))?;
-            for (tensor, value) in &state.tensors {
-                if tensor.starts_with(name) && shape(value) != shape(current) {
-                    return Err(Error::State(format!(
-                        "{tensor} is {:?}, the model expects {:?}",
-                        shape(value),
-                        shape(current)
-                    )));
+        let shape = |table: &Table| (table.rows, table.dim);
+        for (name, current) in [("users", &current.users), ("items", &current.items)] {
+            for (tensor, stored) in state.tensors.iter().filter(|(tensor, _)| tensor.starts_with(name)) {
+                if shape(stored) != shape(current) {
+                    let (stored, current) = (shape(stored), shape(current));
+                    return Err(Error::State(format!("{tensor} is {stored:?}, the model expects {current:?}")));
                 }
             }
-            Ok(table.clone())
-        };
-        let tables = Tables { users: stored("users", &current.users)?, items: stored("items", &current.items)? };
+        }
         self.model = TwoTower::new(&tables, &self.device);
         self.pending.clear();
         let counter = |name: &str| state.counters.get(name).copied().unwrap_or(0);

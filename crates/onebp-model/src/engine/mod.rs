@@ -21,6 +21,19 @@ pub struct State {
     pub counters: Counters,
 }
 
+impl Tables {
+    /// Both tables of stored tensors, by their names `users` and `items`.
+    ///
+    /// # Errors
+    /// [`Error::State`] names the one that is missing.
+    pub fn from_tensors(tensors: &Tensors) -> Result<Self, Error> {
+        let table = |name: &str| {
+            tensors.get(name).cloned().ok_or_else(|| Error::State(format!("the table of {name} is missing")))
+        };
+        Ok(Self { users: table("users")?, items: table("items")? })
+    }
+}
+
 /// Trains two tables batch by batch.
 pub trait Engine {
     /// One step. The loss is kept on the device until [`Engine::take_loss`].

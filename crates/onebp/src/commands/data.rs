@@ -1,7 +1,7 @@
 //! `onebp data stats` and `onebp data prepare`.
 
 use crate::{
-    data_source::{Source, directory, load_and_tell},
+    data_source::{Source, directory, load_and_tell, tell},
     failure::Failure,
     options::DataOptions,
     output::{self, Terminal},
@@ -44,8 +44,8 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
     match arguments.action {
         Action::Stats { data, reading } => {
             let source = Source::find(&data, &directory(None))?;
-            let (dataset, _) = load_and_tell(&source, &reading.load_options(), &terminal)?;
-            print(&dataset, &terminal)
+            let loaded = load_and_tell(&source, &reading.load_options(), &terminal)?;
+            print(&loaded.dataset, &terminal)
         }
         Action::Prepare { data, output, valid_ratio, reading } => {
             let options = reading.load_options();
@@ -53,11 +53,8 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
             if let Some(ratio) = valid_ratio {
                 cut_validation(&mut loaded.dataset, ratio, options.preparation.seed)?;
             }
-            loaded.sources.iter().for_each(|file| terminal.tell(&format!("read {file}")));
+            tell(&loaded, &terminal);
             write_prepared(&loaded.dataset, &loaded.sources, Some(&options.preparation), &output)?;
-            for warning in &loaded.dataset.warnings {
-                terminal.tell(&format!("warning: {warning}"));
-            }
             terminal.tell(&format!("prepared folder: {}", output.display()));
             print(&loaded.dataset, &terminal)
         }

@@ -43,8 +43,8 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
         Some(data) => {
             let source = Source::find(data, &directory(None))?;
             let options = arguments.reading.load_options();
-            let (other, files) = load_and_tell(&source, &options, &terminal)?;
-            let truth = translate(&other, &trained, files == 1, &terminal)?;
+            let other = load_and_tell(&source, &options, &terminal)?;
+            let truth = translate(&other.dataset, &trained, other.sources.len() == 1, &terminal)?;
             let part = Part { name: "test", seen: trained.parts.test.seen.clone(), truth };
             (source.short_name(), trained.parts.evaluate(&trained.tables, &part)?)
         }

@@ -1,8 +1,8 @@
 //! `onebp export`.
 
 use crate::{
-    failure::{Exit, Failure},
-    frame::{self, FileFormat},
+    failure::Failure,
+    frame::{self, TableFormat},
     output::{self, Terminal},
     run_folder,
 };
@@ -52,7 +52,7 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
     match arguments.format {
         ExportFormat::Safetensors => {
             let tensors = sides.map(|(side, _, table)| (if side == "user" { "users" } else { "items" }, table));
-            let bytes = to_safetensors(tensors.into_iter()).map_err(unexpected)?;
+            let bytes = to_safetensors(tensors.into_iter()).map_err(Failure::unexpected)?;
             files.push(("embeddings.safetensors".to_string(), bytes));
         }
         ExportFormat::Npy => {
@@ -62,8 +62,8 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
         }
         ExportFormat::Parquet | ExportFormat::Csv => {
             let (ending, format) = match arguments.format {
-                ExportFormat::Parquet => ("parquet", FileFormat::Parquet),
-                _ => ("csv", FileFormat::Csv),
+                ExportFormat::Parquet => ("parquet", TableFormat::Parquet),
+                _ => ("csv", TableFormat::Csv),
             };
             for (side, ids, table) in sides {
                 files.push((format!("{side}s.{ending}"), wide(ids, table, format)?));
@@ -92,23 +92,23 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
 fn npy(table: &Table) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     let shape = [table.rows as u64, table.dim as u64];
-    let mut writer =
-        npyz::WriteOptions::new().default_dtype().shape(&shape).writer(&mut bytes).begin_nd().map_err(unexpected)?;
-    writer.extend(table.values.iter().copied()).map_err(unexpected)?;
-    writer.finish().map_err(unexpected)?;
+    let mut writer = npyz::WriteOptions::new()
+        .default_dtype()
+        .shape(&shape)
+        .writer(&mut bytes)
+        .begin_nd()
+        .map_err(Failure::unexpected)?;
+    writer.extend(table.values.iter().copied()).map_err(Failure::unexpected)?;
+    writer.finish().map_err(Failure::unexpected)?;
     Ok(bytes)
 }
 
 /// One row per id: `id`, then one column per dimension.
-fn wide(ids: &IdMap, table: &Table, format: FileFormat) -> Result<Vec<u8>, Failure> {
+fn wide(ids: &IdMap, table: &Table, format: TableFormat) -> Result<Vec<u8>, Failure> {
     let mut columns = vec![Column::new("id".into(), ids.all())];
     for k in 0..table.dim {
         let values: Vec<f32> = (0..table.rows).map(|row| table.row(row)[k]).collect();
         columns.push(Column::new(format!("e{k}").into(), values));
     }
     frame::encode(frame::frame(columns)?, format)
-}
-
-fn unexpected(error: impl std::fmt::Display) -> Failure {
-    Failure::new(Exit::Unexpected, error.to_string())
 }

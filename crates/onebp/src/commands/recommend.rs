@@ -1,19 +1,16 @@
 //! `onebp recommend`.
 
 use crate::{
-    failure::{Exit, Failure},
+    failure::Failure,
     frame::{self, FileFormat},
+    lookup::{self, Titles},
     output::{self, Terminal},
     run_folder,
 };
-use onebp_data::{IdMap, quote};
 use onebp_eval::{DotProduct, rank};
 use polars::prelude::{Column, DataFrame};
 use serde::Serialize;
-use std::{
-    collections::HashMap,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 /// List the best new items for users.
 #[derive(clap::Args)]
@@ -60,16 +57,12 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
         return Err(Failure::usage("-k 0 asks for nothing; give at least 1"));
     }
     let trained = run_folder::open(&arguments.run, &terminal)?;
-    let titles = titles(arguments.items.as_deref(), &trained.data.items, &terminal)?;
+    let titles = Titles::read(arguments.items.as_deref(), &trained.data.items, &terminal)?;
     let ids = &trained.data.users;
     let users: Vec<u32> = if arguments.all {
         (0..ids.len() as u32).collect()
     } else {
-        arguments
-            .user
-            .iter()
-            .map(|raw| ids.dense(raw).ok_or_else(|| unknown("user", raw, ids.all())))
-            .collect::<Result<_, _>>()?
+        arguments.user.iter().map(|raw| lookup::dense(ids, "user", raw)).collect::<Result<_, _>>()?
     };
     let tables = &trained.tables;
     let scorer = DotProduct::new(&tables.users.values, &tables.items.values, tables.users.dim)?;
@@ -78,36 +71,13 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
     for (&user, list) in users.iter().zip(lists.lists()) {
         for (rank, &(item, score)) in (1..).zip(list) {
             let item = trained.data.items.raw(item);
-            let title = titles.as_ref().map(|titles| titles.get(item).map_or("", String::as_str));
-            rows.push(Row { user: ids.raw(user), item, rank, score, title });
+            rows.push(Row { user: ids.raw(user), item, rank, score, title: titles.of(item) });
         }
     }
     match (arguments.output, format) {
         (Some(path), Some(format)) => write(&rows, &path, format, &terminal),
         _ => print(&rows, &terminal),
     }
-}
-
-/// An id that the data does not have.
-pub fn unknown(what: &str, raw: &str, known: &[String]) -> Failure {
-    let some: Vec<String> = known.iter().take(5).map(|id| quote(id)).collect();
-    let message = format!("{what} {} does not occur in the data of this run", quote(raw));
-    Failure::new(Exit::Data, format!("{message}; ids there look like {}", some.join(", ")))
-}
-
-/// Titles of items by raw id, from a file; told where they fit no item of the run.
-pub fn titles(
-    path: Option<&Path>,
-    items: &IdMap,
-    terminal: &Terminal,
-) -> Result<Option<HashMap<String, String>>, Failure> {
-    let Some(path) = path else { return Ok(None) };
-    let titles = onebp_data::titles(path)?;
-    if !items.all().iter().any(|item| titles.contains_key(item)) {
-        terminal
-            .tell(&format!("warning: {} has no title for any item of this run; are the ids the same?", path.display()));
-    }
-    Ok(Some(titles))
 }
 
 fn to_frame(rows: &[Row]) -> Result<DataFrame, Failure> {
@@ -126,7 +96,7 @@ fn to_frame(rows: &[Row]) -> Result<DataFrame, Failure> {
 fn write(rows: &[Row], path: &Path, format: FileFormat, terminal: &Terminal) -> Result<(), Failure> {
     let bytes = match format {
         FileFormat::Jsonl => frame::json_lines(rows)?,
-        _ => frame::encode(to_frame(rows)?, format)?,
+        FileFormat::Table(format) => frame::encode(to_frame(rows)?, format)?,
     };
     onebp_train::atomic::write(path, &bytes)?;
     terminal.tell(&format!("{} rows written to {}", rows.len(), path.display()));

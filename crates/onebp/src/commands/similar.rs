@@ -1,8 +1,8 @@
 //! `onebp similar`.
 
 use crate::{
-    commands::recommend::{titles, unknown},
     failure::Failure,
+    lookup::{self, Titles},
     output::{self, Terminal},
     run_folder,
 };
@@ -42,9 +42,9 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
         return Err(Failure::usage("-k 0 asks for nothing; give at least 1"));
     }
     let trained = run_folder::open(&arguments.run, &terminal)?;
-    let titles = titles(arguments.items.as_deref(), &trained.data.items, &terminal)?;
+    let titles = Titles::read(arguments.items.as_deref(), &trained.data.items, &terminal)?;
     let ids = &trained.data.items;
-    let item = ids.dense(&arguments.item).ok_or_else(|| unknown("item", &arguments.item, ids.all()))?;
+    let item = lookup::dense(ids, "item", &arguments.item)?;
 
     // The cosine is the dot product of rows of length one; the item itself is left out of its own list.
     let table = &trained.tables.items;
@@ -55,19 +55,18 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
     }
     let itself = Csr::from_pairs(table.rows, table.rows, &[(item, item)])?;
     let lists = rank(&DotProduct::new(&unit, &unit, table.dim)?, &itself, &[item], arguments.k, None)?;
-    let title = |item: &str| titles.as_ref().map(|titles| titles.get(item).map_or("", String::as_str));
     let rows: Vec<Row> = (1..)
         .zip(lists.list(0))
         .map(|(rank, &(item, cosine))| {
             let item = ids.raw(item);
-            Row { item, rank, cosine, title: title(item) }
+            Row { item, rank, cosine, title: titles.of(item) }
         })
         .collect();
     if terminal.json {
         return output::json(&rows);
     }
     let mut header = vec!["item", "rank", "cosine"];
-    header.extend(titles.is_some().then_some("title"));
+    header.extend(titles.are_given().then_some("title"));
     let cells = |row: &Row| {
         let mut cells = vec![row.rank.to_string(), format!("{:.4}", row.cosine)];
         cells.extend(row.title.map(str::to_string));

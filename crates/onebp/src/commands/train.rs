@@ -75,7 +75,7 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
     let settings = options.settings()?;
     let directory = data_source::directory(options.data_directory.as_deref());
     let source = Source::find(options.data.as_deref().unwrap_or_default(), &directory)?;
-    let (data, _) = load_and_tell(&source, &options.reading.load_options(), &terminal)?;
+    let data = load_and_tell(&source, &options.reading.load_options(), &terminal)?.dataset;
     let parts = settings.arrange(&data)?;
     let found = device::find(options.device.unwrap_or_default())?;
 
@@ -147,7 +147,8 @@ impl Context<'_> {
     /// Trains in `folder`, from its checkpoint where asked.
     fn train(&self, options: &TrainOptions, folder: &Path, resume: bool) -> Result<Summary, Failure> {
         let settings = options.settings()?;
-        let run = if resume { Run::resume } else { Run::start }(&settings, self.data, self.parts, self.found, folder)?;
+        let run = Run::start(&settings, self.data, self.parts, self.found, folder)?;
+        let run = if resume { run.resumed()? } else { run };
         run_folder::save_options(folder, options)?;
         if resume {
             self.terminal.tell(&format!("resuming {} after epoch {}", folder.display(), run.epoch()));
