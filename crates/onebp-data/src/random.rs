@@ -77,12 +77,55 @@ impl Random {
         (radius * angle.cos(), radius * angle.sin())
     }
 
-    /// Shuffles `items` uniformly (Fisher-Yates, draws at `(epoch, i, 0)` offset by `position`).
+    /// The words of the blocks at (`epoch`, `position`, 0), (`epoch`, `position`, 1) and so on, one after another.
+    #[inline]
+    pub fn words(&self, epoch: u32, position: u64) -> Words {
+        Words { random: *self, epoch, position, drawn: 0, block: [0; 4] }
+    }
+
+    /// Shuffles `items`, fewer than 2^32, uniformly (Fisher-Yates on the words at `epoch` and `position`).
     pub fn shuffle<T>(&self, items: &mut [T], epoch: u32, position: u64) {
+        let mut words = self.words(epoch, position);
         for i in (1..items.len()).rev() {
-            let j = self.below(i as u64 + 1, epoch, position, i as u32) as usize;
-            items.swap(i, j);
+            items.swap(i, words.below(i as u32 + 1) as usize);
         }
+    }
+}
+
+/// A stream of 32-bit numbers, four to a block.
+#[derive(Clone, Debug)]
+pub struct Words {
+    random: Random,
+    epoch: u32,
+    position: u64,
+    /// Words taken so far.
+    drawn: u32,
+    block: [u32; 4],
+}
+
+impl Words {
+    /// The next 32 random bits.
+    #[inline]
+    pub fn word(&mut self) -> u32 {
+        let place = self.drawn % 4;
+        if place == 0 {
+            self.block = self.random.block(self.epoch, self.position, self.drawn / 4);
+        }
+        self.drawn = self.drawn.wrapping_add(1);
+        self.block[place as usize]
+    }
+
+    /// Uniform integer in `0..n`, without bias (Lemire, "Fast Random Integer Generation in an Interval", 2019).
+    #[inline]
+    pub fn below(&mut self, n: u32) -> u32 {
+        let mut product = u64::from(self.word()) * u64::from(n);
+        if (product as u32) < n {
+            let threshold = n.wrapping_neg() % n;
+            while (product as u32) < threshold {
+                product = u64::from(self.word()) * u64::from(n);
+            }
+        }
+        (product >> 32) as u32
     }
 }
 
@@ -136,6 +179,21 @@ mod tests {
         assert_ne!(v, (0..100).collect::<Vec<_>>());
         v.sort_unstable();
         assert_eq!(v, (0..100).collect::<Vec<_>>());
+    }
+
+    /// 2^32 modulo 3 is 1: one word of all would favour 0 if it were not drawn again.
+    #[test]
+    fn words_are_the_blocks_in_order_and_bounded_without_bias() {
+        let random = Random::new(3, Purpose::Negatives);
+        let mut words = random.words(2, 5);
+        let expected: Vec<u32> = (0..3).flat_map(|draw| random.block(2, 5, draw)).collect();
+        assert_eq!((0..12).map(|_| words.word()).collect::<Vec<_>>(), expected);
+        let mut counts = [0f64; 3];
+        let mut words = random.words(0, 0);
+        (0..30_000).for_each(|_| counts[words.below(3) as usize] += 1.0);
+        // Chi-square with 2 degrees of freedom: 18.4 is its 0.9999 quantile.
+        assert!(counts.iter().map(|count| (count - 1e4f64).powi(2) / 1e4).sum::<f64>() < 18.4, "{counts:?}");
+        assert_eq!(random.words(0, 1).below(1), 0);
     }
 
     #[test]

@@ -29,3 +29,22 @@ pub enum Error {
     #[error("the device failed: {0}")]
     Execution(String),
 }
+
+impl From<onebp_table::Error> for Error {
+    fn from(error: onebp_table::Error) -> Self {
+        match error {
+            onebp_table::Error::State(problem) => Self::State(problem),
+            onebp_table::Error::Device(problem) | onebp_table::Error::Execution(problem) => Self::Execution(problem),
+        }
+    }
+}
+
+impl Error {
+    /// An error of the table `name`.
+    pub(crate) fn of_table(name: &str, error: onebp_table::Error) -> Self {
+        match Self::from(error) {
+            Self::State(problem) => Self::State(format!("{name}: {problem}")),
+            other => other,
+        }
+    }
+}

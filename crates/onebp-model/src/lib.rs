@@ -5,22 +5,24 @@
 //! [`engine::Engine`] carries out its steps.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
-mod batch;
 pub mod device;
 pub mod encoder;
 pub mod engine;
+mod epoch;
 mod error;
+mod feed;
 pub mod loss;
 mod method;
-mod optimizer;
 pub mod sampler;
 mod two_tower;
 pub mod update;
 
-pub use batch::{Batch, Epoch};
+pub use epoch::Epoch;
 pub use error::Error;
+pub use feed::Feed;
 pub use method::{Hyperparameters, Method};
-pub use two_tower::{Table, Tables, TwoTower};
+pub use onebp_table::{Batch, Optimizer, Rule, Table};
+pub use two_tower::{Tables, TwoTower};
 
 /// The Burn release that computes, as pinned in the workspace.
 pub const BURN_VERSION: &str = "0.22.1";

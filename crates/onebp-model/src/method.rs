@@ -4,6 +4,7 @@ use crate::{
     Error,
     update::{Aggregation, Duplicates, Update},
 };
+use onebp_table::{Optimizer, Rule};
 use serde::{Deserialize, Serialize};
 
 /// A method of the paper, by its name on the command line.
@@ -52,10 +53,12 @@ pub struct Hyperparameters {
     pub dim: usize,
     /// Interactions per step, B.
     pub batch_size: usize,
-    /// Adam's learning rate.
+    /// The optimizer of tables that learn.
+    pub optimizer: Rule,
+    /// Its learning rate.
     #[serde(rename = "lr")]
     pub learning_rate: f64,
-    /// Coupled L2 on the tables that Adam moves.
+    /// Coupled L2 on the tables that learn.
     pub weight_decay: f64,
     /// How much of an aggregated row stays at each interaction.
     pub beta: f64,
@@ -70,6 +73,11 @@ pub struct Hyperparameters {
 }
 
 impl Hyperparameters {
+    /// The optimizer of a table that learns.
+    pub fn optimizer(&self) -> Optimizer {
+        Optimizer { rule: self.optimizer, learning_rate: self.learning_rate, weight_decay: self.weight_decay }
+    }
+
     /// Checks every range.
     ///
     /// # Errors

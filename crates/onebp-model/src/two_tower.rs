@@ -2,8 +2,13 @@
 
 use crate::Error;
 use burn::module::{Module, Param, ParamId};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use onebp_data::random::{Purpose, Random};
+use onebp_table::{
+    Table,
+    portable::{to_device, to_host},
+};
+use rayon::prelude::*;
 
 /// The trainable tables, on a device.
 #[derive(Module, Debug)]
@@ -18,9 +23,7 @@ impl TwoTower {
     /// Puts both tables on `device`, tracked by autodiff.
     pub fn new(tables: &Tables, device: &Device) -> Self {
         let device = device.clone().autodiff();
-        let param = |table: &Table| {
-            Param::initialized(ParamId::new(), Tensor::from_data(table.to_data(), &device).require_grad())
-        };
+        let param = |table: &Table| Param::initialized(ParamId::new(), to_device(table, &device).require_grad());
         Self { users: param(&tables.users), items: param(&tables.items) }
     }
 
@@ -29,51 +32,7 @@ impl TwoTower {
     /// # Errors
     /// [`Error::Execution`] where the device cannot be read.
     pub fn tables(&self) -> Result<Tables, Error> {
-        Ok(Tables { users: Table::read(self.users.val())?, items: Table::read(self.items.val())? })
-    }
-}
-
-/// A matrix on the host, row-major `[rows, dim]`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Table {
-    /// The values.
-    pub values: Vec<f32>,
-    /// Number of rows.
-    pub rows: usize,
-    /// Width of a row.
-    pub dim: usize,
-}
-
-impl Table {
-    /// Xavier normal on the whole matrix: N(0, 2 / (rows + dim)) (Glorot and Bengio, 2010).
-    ///
-    /// Values depend on the seed, the purpose and their place only.
-    pub fn xavier_normal(rows: usize, dim: usize, seed: u64, purpose: Purpose) -> Self {
-        let random = Random::new(seed, purpose);
-        let std = (2.0 / (rows + dim) as f64).sqrt();
-        let mut values = vec![0.0; rows * dim];
-        for (pair, out) in values.chunks_mut(2).enumerate() {
-            let (a, b) = random.normal_pair(0, pair as u64, 0);
-            for (slot, value) in out.iter_mut().zip([a, b]) {
-                *slot = (value * std) as f32;
-            }
-        }
-        Self { values, rows, dim }
-    }
-
-    /// Row `row`, `[dim]`.
-    pub fn row(&self, row: usize) -> &[f32] {
-        &self.values[row * self.dim..(row + 1) * self.dim]
-    }
-
-    pub(crate) fn to_data(&self) -> TensorData {
-        TensorData::new(self.values.clone(), [self.rows, self.dim])
-    }
-
-    pub(crate) fn read(tensor: Tensor<2>) -> Result<Self, Error> {
-        let [rows, dim] = tensor.dims();
-        let values = read_vector(tensor.inner().reshape([rows * dim]))?;
-        Ok(Self { values, rows, dim })
+        Ok(Tables { users: to_host(self.users.val().inner())?, items: to_host(self.items.val().inner())? })
     }
 }
 
@@ -90,16 +49,26 @@ impl Tables {
     /// Fresh tables for M users and N items.
     pub fn init(users: usize, items: usize, dim: usize, seed: u64) -> Self {
         Self {
-            users: Table::xavier_normal(users, dim, seed, Purpose::InitUsers),
-            items: Table::xavier_normal(items, dim, seed, Purpose::InitItems),
+            users: xavier_normal(users, dim, seed, Purpose::InitUsers),
+            items: xavier_normal(items, dim, seed, Purpose::InitItems),
         }
     }
 }
 
-/// Reads a vector back to the host.
-pub(crate) fn read_vector(tensor: Tensor<1>) -> Result<Vec<f32>, Error> {
-    let data = tensor.try_into_data().map_err(|error| Error::Execution(format!("{error:?}")))?;
-    data.try_to_vec().map_err(|error| Error::Execution(format!("{error:?}")))
+/// A matrix by Xavier normal on the whole of it: N(0, 2 / (rows + dim)) (Glorot and Bengio, 2010).
+///
+/// Values depend on the seed, the purpose and their place only.
+fn xavier_normal(rows: usize, dim: usize, seed: u64, purpose: Purpose) -> Table {
+    let random = Random::new(seed, purpose);
+    let std = (2.0 / (rows + dim) as f64).sqrt();
+    let mut values = vec![0.0; rows * dim];
+    values.par_chunks_mut(2).enumerate().with_min_len(4096).for_each(|(pair, out)| {
+        let (a, b) = random.normal_pair(0, pair as u64, 0);
+        for (slot, value) in out.iter_mut().zip([a, b]) {
+            *slot = (value * std) as f32;
+        }
+    });
+    Table { values, rows, dim }
 }
 
 #[cfg(test)]
@@ -110,7 +79,7 @@ mod tests {
     #[test]
     fn initial_scale_is_xavier() {
         for (rows, expected) in [(943, 0.0453), (1682, 0.0342)] {
-            let table = Table::xavier_normal(rows, 32, 2022, Purpose::InitItems);
+            let table = xavier_normal(rows, 32, 2022, Purpose::InitItems);
             let n = table.values.len() as f64;
             let variance = table.values.iter().map(|&x| (x as f64).powi(2)).sum::<f64>() / n;
             assert!((variance.sqrt() / expected - 1.0).abs() < 0.02, "{}", variance.sqrt());

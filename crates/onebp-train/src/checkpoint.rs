@@ -11,7 +11,7 @@
 //! moment leaves the old record with its files, or the new one with its own.
 
 use crate::{Error, atomic, protocol::Selection};
-use onebp_model::{Table, Tables, engine::State};
+use onebp_model::{Hyperparameters, Method, Table, Tables, engine::{State, Tensors, Times}};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -78,14 +78,14 @@ impl Checkpoint {
         })
     }
 
-    /// The model to use: the best epoch under protocols that select one, else the last.
+    /// The model to use: the best epoch under protocols that select one, else the last, every row caught up.
     ///
     /// # Errors
-    /// [`Error::Model`] where a table is missing.
-    pub fn model(self) -> Result<BestTables, Error> {
+    /// [`Error::Model`] where a table is missing, or is not one of this method.
+    pub fn model(self, method: Method, hyper: &Hyperparameters) -> Result<BestTables, Error> {
         match self.best {
             Some(best) => Ok(best),
-            None => Ok(BestTables { epoch: self.progress.epoch, tables: Tables::from_tensors(&self.state.tensors)? }),
+            None => Ok(BestTables { epoch: self.progress.epoch, tables: self.state.view(method, hyper)? }),
         }
     }
 }
@@ -146,14 +146,14 @@ impl CheckpointFolder {
         let before = if self.exists() { Some(self.record()?) } else { None };
         let Checkpoint { state, progress, best, data, settings } = checkpoint;
         let last_name = format!("last-{:08}-{:04}.safetensors", progress.epoch, progress.batch);
-        let last = self.write_tensors(&last_name, state.tensors.iter().map(|(name, table)| (name.as_str(), table)))?;
+        let last = self.write_tensors(&last_name, named(&state.tensors), &state.times)?;
         let best_file = match best {
             None => None,
             Some(best) => {
                 let name = format!("best-{:08}.safetensors", best.epoch);
                 let stored = before.as_ref().and_then(|record| record.best.clone()).filter(|file| file.name == name);
                 let tables = [("items", &best.tables.items), ("users", &best.tables.users)];
-                Some(stored.map_or_else(|| self.write_tensors(&name, tables.into_iter()), Ok)?)
+                Some(stored.map_or_else(|| self.write_tensors(&name, tables.into_iter(), &Times::new()), Ok)?)
             }
         };
         let record = Record {
@@ -190,18 +190,21 @@ impl CheckpointFolder {
     }
 
     fn load_files(&self, record: &Record) -> Result<Checkpoint, Error> {
-        let tensors = self.read_tensors(&record.last)?;
+        let (tensors, times) = self.read_tensors(&record.last)?;
         let best = match (&record.best, record.best_epoch) {
             (Some(file), Some(epoch)) => {
-                let tables = Tables::from_tensors(&self.read_tensors(file)?)
-                    .map_err(|error| self.corrupt(&file.name, &error.to_string()))?;
-                Some(BestTables { epoch, tables })
+                let (mut tensors, _) = self.read_tensors(file)?;
+                let mut table = |name: &str| {
+                    let missing = || self.corrupt(&file.name, &format!("the table of {name} is missing"));
+                    tensors.remove(name).ok_or_else(missing)
+                };
+                Some(BestTables { epoch, tables: Tables { users: table("users")?, items: table("items")? } })
             }
             _ => None,
         };
         let data = u64::from_str_radix(&record.data, 16)
             .map_err(|_| self.corrupt(RECORD, "the data fingerprint is not hexadecimal"))?;
-        let state = State { tensors, counters: record.counters.clone() };
+        let state = State { tensors, counters: record.counters.clone(), times };
         let (progress, settings) = (record.progress.clone(), record.settings.clone());
         Ok(Checkpoint { state, progress, best, data, settings })
     }
@@ -231,14 +234,15 @@ impl CheckpointFolder {
         &self,
         name: &str,
         tables: impl Iterator<Item = (&'a str, &'a Table)>,
+        times: &Times,
     ) -> Result<FileRecord, Error> {
         let path = self.path.join(name);
-        let buffer = to_safetensors(tables).map_err(|problem| self.corrupt(name, &problem))?;
+        let buffer = to_safetensors(tables, times).map_err(|problem| self.corrupt(name, &problem))?;
         atomic::write(&path, &buffer)?;
         Ok(FileRecord { name: name.into(), bytes: buffer.len() as u64, crc32: crc32fast::hash(&buffer) })
     }
 
-    fn read_tensors(&self, file: &FileRecord) -> Result<BTreeMap<String, Table>, Error> {
+    fn read_tensors(&self, file: &FileRecord) -> Result<(Tensors, Times), Error> {
         // The name comes from a file that anyone may have edited: stay in this folder.
         if Path::new(&file.name).file_name() != Some(file.name.as_ref()) {
             return Err(self.corrupt(RECORD, &format!("{:?} is not a file name", file.name)));
@@ -278,40 +282,51 @@ impl CheckpointFolder {
     }
 }
 
-/// Tables as the bytes of a safetensors file.
+fn named(tensors: &Tensors) -> impl Iterator<Item = (&str, &Table)> {
+    tensors.iter().map(|(name, table)| (name.as_str(), table))
+}
+
+/// Names of row times begin with this in a file.
+const TIME: &str = "time.";
+
+/// Tables, and the times of their rows, as the bytes of a safetensors file.
 ///
 /// # Errors
 /// Says what safetensors refused.
-pub fn to_safetensors<'a>(tables: impl Iterator<Item = (&'a str, &'a Table)>) -> Result<Vec<u8>, String> {
-    let bytes: Vec<(&str, [usize; 2], Vec<u8>)> = tables
-        .map(|(name, table)| {
-            let bytes = table.values.iter().flat_map(|value| value.to_le_bytes()).collect();
-            (name, [table.rows, table.dim], bytes)
-        })
-        .collect();
-    let views = bytes
+pub fn to_safetensors<'a>(tables: impl Iterator<Item = (&'a str, &'a Table)>, times: &Times) -> Result<Vec<u8>, String> {
+    let floats = tables.map(|(name, table)| {
+        let bytes: Vec<u8> = table.values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        (name.to_string(), Dtype::F32, vec![table.rows, table.dim], bytes)
+    });
+    let steps = times.iter().map(|(name, time)| {
+        let bytes = time.iter().flat_map(|step| step.to_le_bytes()).collect();
+        (format!("{TIME}{name}"), Dtype::U32, vec![time.len()], bytes)
+    });
+    let parts: Vec<_> = floats.chain(steps).collect();
+    let views = parts
         .iter()
-        .map(|(name, shape, bytes)| Ok((*name, TensorView::new(Dtype::F32, shape.to_vec(), bytes)?)))
+        .map(|(name, dtype, shape, bytes)| Ok((name, TensorView::new(*dtype, shape.clone(), bytes)?)))
         .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
         .map_err(|error| error.to_string())?;
     safetensors::serialize(views, None).map_err(|error| error.to_string())
 }
 
-fn from_safetensors(buffer: &[u8]) -> Result<BTreeMap<String, Table>, String> {
-    let tensors = SafeTensors::deserialize(buffer).map_err(|error| error.to_string())?;
-    tensors
-        .tensors()
-        .into_iter()
-        .map(|(name, view)| {
-            let &[rows, dim] = view.shape() else { return Err(format!("tensor {name} is not a matrix")) };
-            if view.dtype() != Dtype::F32 {
-                return Err(format!("tensor {name} is not of 32-bit floats"));
+fn from_safetensors(buffer: &[u8]) -> Result<(Tensors, Times), String> {
+    let stored = SafeTensors::deserialize(buffer).map_err(|error| error.to_string())?;
+    let (mut tensors, mut times) = (Tensors::new(), Times::new());
+    for (name, view) in stored.tensors() {
+        let words = view.data().chunks_exact(4).map(|four| [four[0], four[1], four[2], four[3]]);
+        match (view.dtype(), view.shape(), name.strip_prefix(TIME)) {
+            (Dtype::F32, &[rows, dim], None) => {
+                tensors.insert(name, Table { values: words.map(f32::from_le_bytes).collect(), rows, dim });
             }
-            let values =
-                view.data().chunks_exact(4).map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]]));
-            Ok((name, Table { values: values.collect(), rows, dim }))
-        })
-        .collect()
+            (Dtype::U32, &[_], Some(table)) => {
+                times.insert(table.into(), words.map(u32::from_le_bytes).collect());
+            }
+            (dtype, shape, _) => return Err(format!("tensor {name} is {dtype:?} {shape:?}, which no run stores")),
+        }
+    }
+    Ok((tensors, times))
 }
 
 #[cfg(test)]
@@ -324,6 +339,7 @@ mod tests {
         state.tensors.insert("users".into(), tables.users.clone());
         state.tensors.insert("items".into(), tables.items.clone());
         state.counters.insert("items.step".into(), 17);
+        state.times.insert("items".into(), vec![17, 3, 0, u32::MAX]);
         let progress = Progress { epoch, epoch_seconds: vec![0.1 + 0.2; 3], ..Default::default() };
         Checkpoint {
             state,

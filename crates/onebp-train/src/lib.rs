@@ -17,6 +17,6 @@ pub use error::Error;
 pub use metrics_log::Row;
 pub use parts::{Part, Parts};
 pub use protocol::{Best, GUIDE, Protocol, Selection};
-pub use settings::{EngineName, Settings};
+pub use settings::Settings;
 pub use summary::{Reported, Summary};
 pub use train::{Observer, Outcome, Run};

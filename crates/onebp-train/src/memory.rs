@@ -48,6 +48,7 @@ mod tests {
         let hyper = Hyperparameters {
             dim: 32,
             batch_size: 1024,
+            optimizer: Default::default(),
             learning_rate: 1e-3,
             weight_decay: 0.0,
             beta: 0.99,

@@ -2,8 +2,8 @@
 
 use crate::{Error, Parts, Protocol, memory};
 use onebp_data::Dataset;
-use onebp_model::{Hyperparameters, Method};
-use serde::{Deserialize, Serialize};
+use onebp_model::{Hyperparameters, Method, engine::EngineName};
+use serde::Serialize;
 use std::time::Duration;
 
 /// Resolved settings of a run. Serialized are those that decide what is computed: they must not change within a run.
@@ -33,30 +33,6 @@ pub struct Settings {
     /// Time between checkpoints; zero means after every epoch.
     #[serde(skip)]
     pub checkpoint_every: Duration,
-}
-
-/// An engine by its name on the command line.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum EngineName {
-    /// The fastest engine that can do the method on the device.
-    #[default]
-    Auto,
-    /// Whole-table autodiff.
-    Autodiff,
-}
-
-impl EngineName {
-    /// All names, in the order in which help texts list them.
-    pub const ALL: [EngineName; 2] = [Self::Auto, Self::Autodiff];
-
-    /// The name on the command line and in configuration files.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Autodiff => "autodiff",
-        }
-    }
 }
 
 impl Settings {

@@ -1,7 +1,7 @@
 //! The loop: epochs of batches, evaluation when due, checkpoints, and a summary at the end.
 
 use crate::{
-    EngineName, Error, Protocol, Settings,
+    Error, Protocol, Settings,
     checkpoint::{BestTables, Checkpoint, CheckpointFolder, Progress},
     metrics_log::{MetricsLog, Row},
     parts::Parts,
@@ -9,12 +9,7 @@ use crate::{
 };
 use onebp_data::{Dataset, Statistics};
 use onebp_eval::Report;
-use onebp_model::{
-    Epoch, Tables,
-    device::Found,
-    engine::{Autodiff, Engine},
-    sampler::Uniform,
-};
+use onebp_model::{Epoch, Feed, Tables, device::Found, engine::Engine, sampler::Uniform};
 use std::{
     collections::BTreeMap,
     path::Path,
@@ -76,11 +71,7 @@ impl<'a> Run<'a> {
         folder: &'a Path,
     ) -> Result<Self, Error> {
         let tables = Tables::init(data.users.len(), data.items.len(), settings.hyper.dim, settings.seed);
-        let engine: Box<dyn Engine> = match settings.engine {
-            EngineName::Auto | EngineName::Autodiff => {
-                Box::new(Autodiff::new(settings.method, &settings.hyper, &tables, &device.device))
-            }
-        };
+        let engine = settings.engine.build(settings.method, &settings.hyper, &tables, device)?;
         Ok(Self {
             settings,
             data,
@@ -136,6 +127,8 @@ impl<'a> Run<'a> {
         let hyper = &self.settings.hyper;
         let sampler = Uniform::new(self.data.items.len(), hyper.negatives, seed);
         let fit = &self.parts.fit;
+        let epoch_of = |number| Epoch::new(fit, &sampler, seed, number, hyper.batch_size, hyper.keep_last);
+        let mut feed: Option<Feed> = None;
         if !self.checkpoints.exists() {
             // The first checkpoint comes before the first row: rows without one are those of a run that lost it.
             MetricsLog::refuse_existing(self.folder)?;
@@ -149,16 +142,24 @@ impl<'a> Run<'a> {
         while !self.is_over() {
             let number = self.progress.epoch + 1;
             let mut clock = Instant::now();
-            let epoch = Epoch::new(fit, &sampler, seed, number, hyper.batch_size, hyper.keep_last);
-            if self.progress.batch > epoch.len() {
+            let epoch = epoch_of(number);
+            let batches = epoch.len();
+            if self.progress.batch > batches {
                 return Err(Error::Run {
                     path: self.folder.into(),
-                    problem: format!("the checkpoint is at batch {} of {}", self.progress.batch, epoch.len()),
+                    problem: format!("the checkpoint is at batch {} of {batches}", self.progress.batch),
                     remedy: "restore it from a copy, or start a new run".into(),
                 });
             }
-            observer.epoch_started(number, epoch.len(), self.progress.batch);
-            while self.progress.batch < epoch.len() {
+            observer.epoch_started(number, batches, self.progress.batch);
+            let feed = match &mut feed {
+                Some(feed) => {
+                    feed.restart(epoch);
+                    feed
+                }
+                None => feed.insert(Feed::new(epoch, self.progress.batch)),
+            };
+            while self.progress.batch < batches {
                 let stopping = stop.load(Ordering::Relaxed);
                 let long = !self.settings.checkpoint_every.is_zero();
                 if stopping || (long && self.last_checkpoint.elapsed() >= self.settings.checkpoint_every) {
@@ -169,7 +170,11 @@ impl<'a> Run<'a> {
                 if stopping {
                     return Ok(Outcome::Interrupted { epoch: self.progress.epoch });
                 }
-                self.engine.step(&epoch.batch(self.progress.batch))?;
+                let Some(batch) = feed.take() else { break };
+                // Sampling runs ahead on whichever threads the step leaves idle.
+                let (stepped, ()) = rayon::join(|| self.engine.step(&batch), || feed.draw());
+                stepped?;
+                feed.give_back(batch);
                 self.progress.batch += 1;
                 observer.batch_done();
             }

@@ -3,8 +3,8 @@
 use crate::failure::Failure;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use onebp_data::{Format, LoadOptions, Preparation, ReadOptions, SplitRule};
-use onebp_model::{Hyperparameters, Method, device::DeviceName, update::Duplicates};
-use onebp_train::{EngineName, Protocol, Settings};
+use onebp_model::{Hyperparameters, Method, Rule, device::DeviceName, engine::EngineName, update::Duplicates};
+use onebp_train::{Protocol, Settings};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{path::PathBuf, time::Duration};
 
@@ -112,7 +112,10 @@ pub struct TrainOptions {
     /// Interactions per step.
     #[arg(long, help_heading = "Training")]
     pub batch_size: Option<usize>,
-    /// Learning rate of Adam.
+    /// How the tables that learn move along their gradients.
+    #[arg(long, help_heading = "Training", value_parser = choice::<Rule, _>(Rule::ALL.map(Rule::as_str)))]
+    pub optimizer: Option<Rule>,
+    /// Learning rate.
     #[arg(long, help_heading = "Training")]
     pub lr: Option<f64>,
     /// L2 penalty in the gradient.
@@ -202,6 +205,7 @@ impl TrainOptions {
             hyper: Hyperparameters {
                 dim: need(self.dim, "dim")?,
                 batch_size: need(self.batch_size, "batch-size")?,
+                optimizer: need(self.optimizer, "optimizer")?,
                 learning_rate: need(self.lr, "lr")?,
                 weight_decay: need(self.weight_decay, "weight-decay")?,
                 beta: need(self.beta, "beta")?,
@@ -267,6 +271,7 @@ mod tests {
         all(Method::ALL, Method::ALL.map(Method::as_str));
         all(DeviceName::ALL, DeviceName::ALL.map(DeviceName::as_str));
         all(EngineName::ALL, EngineName::ALL.map(EngineName::as_str));
+        all(Rule::ALL, Rule::ALL.map(Rule::as_str));
         all(Protocol::ALL, Protocol::ALL.map(Protocol::as_str));
         all(Duplicates::ALL, Duplicates::ALL.map(Duplicates::as_str));
         all(Format::ALL, Format::ALL.map(Format::name));

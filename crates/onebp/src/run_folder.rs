@@ -109,13 +109,13 @@ pub fn open(folder: &Path, terminal: &Terminal) -> Result<Trained, Failure> {
     let data = source.load(&options.reading.load_options())?.dataset;
     let checkpoint = CheckpointFolder::open(folder).load()?;
     checkpoint.check_data(data.fingerprint(), folder)?;
-    let BestTables { epoch, tables } = checkpoint.model()?;
+    let settings = options.settings()?;
+    let BestTables { epoch, tables } = checkpoint.model(settings.method, &settings.hyper)?;
     let fits = tables.users.rows == data.users.len() && tables.items.rows == data.items.len();
     if !fits || tables.users.dim != tables.items.dim {
         let problem = "the tables of the checkpoint do not fit the data; train anew";
         return Err(Failure::new(Exit::Run, format!("{}: {problem}", folder.display())));
     }
-    let settings = options.settings()?;
     let parts = Parts::new(&data, settings.protocol, settings.valid_ratio, settings.seed)?;
     terminal.tell(&format!("model: {}, epoch {epoch}", folder.display()));
     Ok(Trained { data, parts, tables, epoch })

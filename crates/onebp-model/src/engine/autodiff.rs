@@ -1,25 +1,25 @@
 //! The obvious engine: whole tables under Burn's autodiff, dense gradients, dense Adam. Slow, easy to check, and the oracle
 //! for every faster engine.
 
-use super::{Engine, State};
+use super::{
+    Engine, State,
+    rows::{read_losses, shares},
+    state::{ITEMS, Losses, USERS},
+};
 use crate::{
-    Batch, Error, Method,
-    batch::ids,
+    Batch, Error, Hyperparameters, Method, Tables, TwoTower,
     encoder::Mf,
     loss::InfoNce,
-    method::Hyperparameters,
-    optimizer::Optimizer,
-    two_tower::{Table, Tables, TwoTower, read_vector},
-    update::{Gradients, Optimizers, Towers, Update},
+    update::{Follow, Update},
 };
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
+use onebp_table::{
+    Grouping, TableState, Touched,
+    portable::{PortableOptimizer, aggregate, ids, to_host},
+};
 
 /// Losses waiting on the device before they are read; bounds memory, not accuracy.
 const PENDING: usize = 1024;
-
-/// Names of the unread losses in a stored state: the bits of their sum, and their number.
-const LOSS_SUM: &str = "loss.sum.bits";
-const LOSS_STEPS: &str = "loss.steps";
 
 /// Whole-table autodiff.
 pub struct Autodiff {
@@ -27,73 +27,98 @@ pub struct Autodiff {
     encoder: Mf,
     loss: InfoNce,
     update: Update,
-    optimizers: Optimizers,
+    /// Optimizers of the tables that learn.
+    users: Option<PortableOptimizer>,
+    items: Option<PortableOptimizer>,
     device: Device,
     pending: Vec<Tensor<1>>,
-    sum: f64,
-    steps: u64,
+    losses: Losses,
 }
 
 impl Autodiff {
     /// An engine for `method` starting from `tables`, on `device`.
     pub fn new(method: Method, hyper: &Hyperparameters, tables: &Tables, device: &Device) -> Self {
         let device = device.clone().without_autodiff();
-        let optimizer = || Optimizer::new(hyper.learning_rate, hyper.weight_decay);
+        let update = method.update(hyper);
+        let optimizer = |learns: bool, rows: usize| {
+            learns.then(|| PortableOptimizer::new(&hyper.optimizer(), [rows, hyper.dim], &device))
+        };
         Self {
             model: TwoTower::new(tables, &device),
             encoder: Mf,
             loss: InfoNce { temperature: hyper.temperature },
-            update: method.update(hyper),
-            optimizers: Optimizers { users: optimizer(), items: optimizer() },
+            update,
+            users: optimizer(update.trains_users(), tables.users.rows),
+            items: optimizer(update.trains_items(), tables.items.rows),
             device,
             pending: Vec::new(),
-            sum: 0.0,
-            steps: 0,
+            losses: Losses::default(),
         }
     }
 
     fn forward(&self, batch: &Batch, users: Tensor<2>, items: Tensor<2>) -> Tensor<1> {
         let [_, dim] = users.dims();
-        let (rows, width) = (batch.len(), batch.negatives.len() / batch.len());
-        let mut columns = Vec::with_capacity(rows * (1 + width));
-        for (row, &positive) in batch.positives.iter().enumerate() {
-            columns.push(positive);
-            columns.extend_from_slice(&batch.negatives[row * width..(row + 1) * width]);
-        }
-        let total: f32 = batch.weights.iter().sum();
-        let shares: Vec<f32> = batch.weights.iter().map(|w| if total > 0.0 { w / total } else { 0.0 }).collect();
-        let shares = Tensor::<2>::from_data(TensorData::new(shares, [rows, 1]), &self.device);
         let users = self.encoder.encode(users, ids(&batch.users, &self.device));
-        let items = self.encoder.encode(items, ids(&columns, &self.device)).reshape([rows, 1 + width, dim]);
-        self.loss.forward(users, items, Tensor::from_inner(shares))
+        let items = self.encoder.encode(items, ids(&batch.items, &self.device));
+        let items = items.reshape([batch.len(), batch.width(), dim]);
+        self.loss.forward(users, items, Tensor::from_inner(shares(batch, &self.device)))
     }
 
     fn drain(&mut self) -> Result<(), Error> {
         if !self.pending.is_empty() {
-            let losses = read_vector(Tensor::cat(std::mem::take(&mut self.pending), 0))?;
-            self.steps += losses.len() as u64;
-            // One by one, so that the sum does not depend on when it is drained.
-            self.sum = losses.iter().fold(self.sum, |sum, &loss| sum + f64::from(loss));
+            self.losses.add(&read_losses(std::mem::take(&mut self.pending))?);
         }
         Ok(())
     }
 }
 
+/// One step of a table that learns; a table that follows stays.
+fn learn(
+    optimizer: &mut Option<PortableOptimizer>,
+    table: Tensor<2>,
+    gradient: Option<Tensor<2>>,
+    touched: &Touched,
+) -> Result<Tensor<2>, Error> {
+    match (optimizer, gradient) {
+        (None, _) => Ok(table),
+        (Some(optimizer), Some(gradient)) => Ok(optimizer.step(table, gradient, &touched.rows)),
+        (Some(_), None) => Err(Error::Execution("no gradient reached a trained table".into())),
+    }
+}
+
 impl Engine for Autodiff {
     fn step(&mut self, batch: &Batch) -> Result<(), Error> {
+        if batch.is_empty() {
+            return Ok(());
+        }
         let (users, items) = (self.model.users.val(), self.model.items.val());
         // The one line that makes it OneBP: a detached table is a constant of the loss.
         let seen = |table: &Tensor<2>, trained| if trained { table.clone() } else { table.clone().detach() };
         let loss =
             self.forward(batch, seen(&users, self.update.trains_users()), seen(&items, self.update.trains_items()));
         let gradients = loss.backward();
-        let gradients = Gradients { users: users.grad(&gradients), items: items.grad(&gradients) };
+        let of_users = users.grad(&gradients);
+        let of_items = items.grad(&gradients);
+        let users = learn(&mut self.users, users.inner(), of_users, &batch.touched_users)?;
+        let items = learn(&mut self.items, items.inner(), of_items, &batch.touched_items)?;
 
-        let towers = Towers { users: users.inner(), items: items.inner() };
-        let moved = self.update.apply(towers, gradients, &mut self.optimizers, batch)?;
+        let positives: Vec<u32> = batch.positives().collect();
+        let (users, items) = match self.update.follow() {
+            Follow::Neither => (users, items),
+            Follow::Users(aggregation) => {
+                let towards = items.clone().select(0, ids(&positives, &self.device));
+                (aggregate(users, &batch.touched_users, &aggregation, towards), items)
+            }
+            Follow::Items(aggregation) => {
+                let mut touched = Touched::default();
+                Grouping::new(items.dims()[0]).group(&positives, &mut touched);
+                let towards = users.clone().select(0, ids(&batch.users, &self.device));
+                (users, aggregate(items, &touched, &aggregation, towards))
+            }
+        };
         let track = |table: Tensor<2>| Tensor::from_inner(table).require_grad();
-        let (users, items) = (self.model.users.clone(), self.model.items.clone());
-        self.model = TwoTower { users: users.map(|_| track(moved.users)), items: items.map(|_| track(moved.items)) };
+        let model = self.model.clone();
+        self.model = TwoTower { users: model.users.map(|_| track(users)), items: model.items.map(|_| track(items)) };
 
         self.pending.push(loss.inner());
         if self.pending.len() == PENDING { self.drain() } else { Ok(()) }
@@ -101,9 +126,7 @@ impl Engine for Autodiff {
 
     fn take_loss(&mut self) -> Result<f64, Error> {
         self.drain()?;
-        let mean = self.sum / self.steps as f64;
-        (self.sum, self.steps) = (0.0, 0);
-        Ok(mean)
+        Ok(self.losses.take())
     }
 
     fn tables(&self) -> Result<Tables, Error> {
@@ -113,35 +136,34 @@ impl Engine for Autodiff {
     fn state(&mut self) -> Result<State, Error> {
         self.drain()?;
         let mut state = State::default();
-        state.counters.insert(LOSS_SUM.into(), self.sum.to_bits());
-        state.counters.insert(LOSS_STEPS.into(), self.steps);
-        let Tables { users, items } = self.model.tables()?;
-        state.tensors.insert("users".into(), users);
-        state.tensors.insert("items".into(), items);
-        self.optimizers.users.store("users", &mut state.tensors, &mut state.counters)?;
-        self.optimizers.items.store("items", &mut state.tensors, &mut state.counters)?;
+        self.losses.store(&mut state);
+        for (name, table, optimizer) in
+            [(USERS, &self.model.users, &self.users), (ITEMS, &self.model.items, &self.items)]
+        {
+            let mut stored = TableState { weights: to_host(table.val().inner())?, ..TableState::default() };
+            if let Some(optimizer) = optimizer {
+                optimizer.store(&mut stored)?;
+            }
+            state.store(name, stored);
+        }
         Ok(state)
     }
 
     fn restore(&mut self, state: &State) -> Result<(), Error> {
-        let tables = Tables::from_tensors(&state.tensors)?;
-        let current = self.model.tables()?;
-        let shape = |table: &Table| (table.rows, table.dim);
-        for (name, current) in [("users", &current.users), ("items", &current.items)] {
-            for (tensor, stored) in state.tensors.iter().filter(|(tensor, _)| tensor.starts_with(name)) {
-                if shape(stored) != shape(current) {
-                    let (stored, current) = (shape(stored), shape(current));
-                    return Err(Error::State(format!("{tensor} is {stored:?}, the model expects {current:?}")));
-                }
+        let (users, items) = (state.table(USERS)?, state.table(ITEMS)?);
+        for (name, stored, table, optimizer) in [
+            (USERS, &users, &self.model.users, &mut self.users),
+            (ITEMS, &items, &self.model.items, &mut self.items),
+        ] {
+            let fits = |error| Error::of_table(name, error);
+            stored.check(table.val().dims(), optimizer.as_ref().map(PortableOptimizer::optimizer)).map_err(fits)?;
+            if let Some(optimizer) = optimizer {
+                optimizer.restore(stored, &self.device).map_err(fits)?;
             }
         }
-        self.model = TwoTower::new(&tables, &self.device);
+        self.model = TwoTower::new(&Tables { users: users.weights, items: items.weights }, &self.device);
+        self.losses = Losses::restore(state);
         self.pending.clear();
-        let counter = |name: &str| state.counters.get(name).copied().unwrap_or(0);
-        (self.sum, self.steps) = (f64::from_bits(counter(LOSS_SUM)), counter(LOSS_STEPS));
-        for (name, optimizer) in [("users", &mut self.optimizers.users), ("items", &mut self.optimizers.items)] {
-            optimizer.restore(name, &state.tensors, &state.counters, &self.device)?;
-        }
         Ok(())
     }
 }
@@ -150,11 +172,13 @@ impl Engine for Autodiff {
 mod tests {
     use super::*;
     use crate::device::ndarray;
+    use onebp_table::Table;
 
     fn engine(method: Method, tables: &Tables, device: &Device) -> Autodiff {
         let hyper = Hyperparameters {
             dim: tables.users.dim,
             batch_size: 3,
+            optimizer: Default::default(),
             learning_rate: 0.01,
             weight_decay: 0.0,
             beta: 0.9,
@@ -183,11 +207,10 @@ mod tests {
         let dim = tables.users.dim;
         let mut users = vec![0.0; tables.users.values.len()];
         let mut items = vec![0.0; tables.items.values.len()];
-        let width = batch.negatives.len() / batch.len();
+        let width = batch.width();
         for (row, &user) in batch.users.iter().enumerate() {
             let user = user as usize;
-            let mut columns = vec![batch.positives[row]];
-            columns.extend(&batch.negatives[row * width..(row + 1) * width]);
+            let columns = &batch.items[row * width..(row + 1) * width];
             let scores: Vec<f64> = columns
                 .iter()
                 .map(|&item| {
@@ -214,12 +237,8 @@ mod tests {
             users: table(4, 3, |r, c| (1.3 * r as f64 - c as f64).sin()),
             items: table(6, 3, |r, c| (0.7 * r as f64 + 2.0 * c as f64).cos()),
         };
-        let batch = Batch {
-            users: vec![0, 3, 0, 2],
-            positives: vec![1, 1, 5, 0],
-            negatives: vec![2, 5, 5, 2, 1, 2, 1, 5],
-            weights: vec![1.0; 4],
-        };
+        let items = vec![1, 2, 5, 1, 5, 2, 5, 1, 2, 0, 1, 5];
+        let batch = Batch::new(vec![0, 3, 0, 2], items, vec![1.0; 4], (4, 6));
         let expected = closed_form(&tables, &batch);
         for device in [ndarray(), Device::flex()] {
             let found = gradients(&engine(Method::TwoBp, &tables, &device), &batch);
@@ -237,12 +256,7 @@ mod tests {
             users: table(2, 4, |r, c| (0.7 * (4 * r + c) as f64 + 0.1).sin()),
             items: table(5, 4, |r, c| (1.1 * (4 * r + c) as f64 + 0.4).sin()),
         };
-        let batch = Batch {
-            users: vec![0, 1, 0],
-            positives: vec![0, 1, 2],
-            negatives: vec![1, 3, 0, 4, 3, 4],
-            weights: vec![1.0; 3],
-        };
+        let batch = Batch::new(vec![0, 1, 0], vec![0, 1, 3, 1, 0, 4, 2, 3, 4], vec![1.0; 3], (2, 5));
         let (_, items) = gradients(&engine(Method::TwoBp, &tables, &ndarray()), &batch);
         for (found, expected) in items[12..16].iter().zip([0.00947090, 0.06805347, 0.09462943, 0.07669969]) {
             assert!((f64::from(*found) - expected).abs() < 1e-6, "{found} is not {expected}");
@@ -252,9 +266,8 @@ mod tests {
     #[test]
     fn rows_without_negatives_do_not_count() {
         let tables = Tables::init(3, 6, 4, 1);
-        let one = Batch { users: vec![0], positives: vec![1], negatives: vec![2, 3], weights: vec![1.0] };
-        let both =
-            Batch { users: vec![0, 1], positives: vec![1, 4], negatives: vec![2, 3, 0, 0], weights: vec![1.0, 0.0] };
+        let one = Batch::new(vec![0], vec![1, 2, 3], vec![1.0], (3, 6));
+        let both = Batch::new(vec![0, 1], vec![1, 2, 3, 4, 4, 4], vec![1.0, 0.0], (3, 6));
         let run = |batch: &Batch| {
             let mut engine = engine(Method::TwoBp, &tables, &ndarray());
             engine.step(batch).unwrap();

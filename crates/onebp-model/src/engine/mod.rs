@@ -1,41 +1,30 @@
 //! Engines carry out steps. All engines of a method agree to float rounding; they differ in speed.
+//!
+//! | engine | a step |
+//! |---|---|
+//! | [`Fused`] | no autodiff: the closed-form gradient of table lookup with InfoNCE, optimizer and aggregation in one |
+//! | [`Rows`] | autodiff over the gathered rows of the batch; row gradients go to row optimizers |
+//! | [`Autodiff`] | autodiff over the whole tables, dense gradients, dense optimizer: the oracle |
 
 mod autodiff;
+mod fused;
+mod rows;
+mod state;
 
 pub use autodiff::Autodiff;
+pub use fused::Fused;
+pub use rows::Rows;
+pub use state::{Counters, State, Tensors, Times};
 
-use crate::{Batch, Error, two_tower::Table, two_tower::Tables};
-use std::collections::BTreeMap;
-
-/// Named matrices of a stored state.
-pub type Tensors = BTreeMap<String, Table>;
-/// Named integers of a stored state.
-pub type Counters = BTreeMap<String, u64>;
-
-/// Everything a resumed run needs to continue with the same bytes.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct State {
-    /// Tables and moments, as they are.
-    pub tensors: Tensors,
-    /// Step counts.
-    pub counters: Counters,
-}
-
-impl Tables {
-    /// Both tables of stored tensors, by their names `users` and `items`.
-    ///
-    /// # Errors
-    /// [`Error::State`] names the one that is missing.
-    pub fn from_tensors(tensors: &Tensors) -> Result<Self, Error> {
-        let table = |name: &str| {
-            tensors.get(name).cloned().ok_or_else(|| Error::State(format!("the table of {name} is missing")))
-        };
-        Ok(Self { users: table("users")?, items: table("items")? })
-    }
-}
+use crate::{
+    Batch, Error, Hyperparameters, Method, Tables,
+    device::{DeviceName, Found},
+};
+use onebp_table::host::{HostInfoNce, HostTable};
+use serde::{Deserialize, Serialize};
 
 /// Trains two tables batch by batch.
-pub trait Engine {
+pub trait Engine: Send {
     /// One step. The loss is kept on the device until [`Engine::take_loss`].
     ///
     /// # Errors
@@ -65,4 +54,59 @@ pub trait Engine {
     /// # Errors
     /// [`Error::State`] where tables are missing or have other shapes.
     fn restore(&mut self, state: &State) -> Result<(), Error>;
+}
+
+/// An engine by its name on the command line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineName {
+    /// The fastest engine that can do the method on the device.
+    #[default]
+    Auto,
+    /// [`Fused`].
+    Fused,
+    /// [`Rows`].
+    Rows,
+    /// [`Autodiff`].
+    Autodiff,
+}
+
+impl EngineName {
+    /// All names, in the order in which help texts list them.
+    pub const ALL: [EngineName; 4] = [Self::Auto, Self::Fused, Self::Rows, Self::Autodiff];
+
+    /// The name on the command line and in configuration files.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Fused => "fused",
+            Self::Rows => "rows",
+            Self::Autodiff => "autodiff",
+        }
+    }
+
+    /// Builds the engine for `method`, starting from `tables`, on a device.
+    ///
+    /// # Errors
+    /// [`Error::Execution`] or [`Error::DeviceUnavailable`] where the device refuses the tables.
+    pub fn build(
+        self,
+        method: Method,
+        hyper: &Hyperparameters,
+        tables: &Tables,
+        found: &Found,
+    ) -> Result<Box<dyn Engine>, Error> {
+        let device = &found.device;
+        Ok(match (self, found.name) {
+            (Self::Autodiff, _) => Box::new(Autodiff::new(method, hyper, tables, device)),
+            (Self::Rows, DeviceName::Wgpu) => {
+                Box::new(Rows::<onebp_table::portable::PortableTable>::new(method, hyper, tables, device)?)
+            }
+            (Self::Rows, _) => Box::new(Rows::<HostTable>::new(method, hyper, tables, device)?),
+            (Self::Fused | Self::Auto, DeviceName::Wgpu) => {
+                Box::new(Fused::<onebp_table::portable::PortableInfoNce>::new(method, hyper, tables, device)?)
+            }
+            (Self::Fused | Self::Auto, _) => Box::new(Fused::<HostInfoNce>::new(method, hyper, tables, device)?),
+        })
+    }
 }

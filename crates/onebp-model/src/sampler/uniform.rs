@@ -37,18 +37,14 @@ impl Uniform {
         if left == 0 {
             return false;
         }
-        let mut counter = 0;
-        let mut below = |n: usize| {
-            counter += 1;
-            self.random.below(n as u64, epoch, position, counter - 1) as usize
-        };
+        let mut words = self.random.words(epoch, position);
         let mut filled = 0;
         // Rejection looks through the negatives so far at every draw; past this, listing the complement is cheaper.
         if left >= 2 * out.len() && out.len() * out.len() <= 4 * self.items {
             while filled < out.len() {
                 let (drawn, free) = out.split_at_mut(filled);
                 let accepts = |item: &u32| owned.binary_search(item).is_err() && !drawn.contains(item);
-                let Some(item) = (0..TRIES).map(|_| below(self.items) as u32).find(accepts) else { break };
+                let Some(item) = (0..TRIES).map(|_| words.below(self.items as u32)).find(accepts) else { break };
                 free[0] = item;
                 filled += 1;
             }
@@ -59,7 +55,7 @@ impl Uniform {
             let mut complement: Vec<u32> = (0..self.items as u32).filter(accepts).collect();
             let distinct = complement.len() >= free.len();
             for slot in free {
-                let choice = below(complement.len());
+                let choice = words.below(complement.len() as u32) as usize;
                 *slot = if distinct { complement.swap_remove(choice) } else { complement[choice] };
             }
         }

@@ -1,45 +1,26 @@
-//! Updating: which tower learns by backpropagation, and how the other one follows.
+//! Updating: which tower learns by backpropagation, and how the other one follows (Table 3 of the paper).
+//!
+//! | update | users | items |
+//! |---|---|---|
+//! | [`Update::OneBp`] | W_u[u] <- beta W_u[u] + (1 - beta) W_v[i] | W_v <- optimizer(W_v, dL/dW_v) |
+//! | [`Update::TwoBp`] | W_u <- optimizer(W_u, dL/dW_u) | W_v <- optimizer(W_v, dL/dW_v) |
+//! | [`Update::UserOnly`] | W_u <- optimizer(W_u, dL/dW_u) | W_v[i] <- beta W_v[i] + (1 - beta) W_u[u] |
+//!
+//! A tower that follows reads the other one **after** its step. It is a constant of the loss: it has no gradient, no
+//! optimizer state and no weight decay, and stays in the convex hull of its initial rows and all rows it has met. Under
+//! user-only, negatives do not move, and an item that is never chosen keeps its initial row.
 
-mod aggregation;
-mod one_bp;
-mod two_bp;
-mod user_only;
+pub use onebp_table::{Aggregation, Duplicates, Follow};
 
-pub use aggregation::{Aggregation, Duplicates};
-
-use crate::{Batch, Error, optimizer::Optimizer};
-use burn::tensor::Tensor;
-
-/// The update rule of a method (Table 3 of the paper).
+/// The update rule of a method.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Update {
-    /// Backpropagation into the items; users follow by aggregation.
+    /// Equations 5 and 6 of the paper: backpropagation into the items; users follow by aggregation.
     OneBp(Aggregation),
-    /// Backpropagation into both towers.
+    /// Backpropagation into both towers, as everywhere else. With table lookup and InfoNCE this is the `MF` of Table 2.
     TwoBp,
-    /// Backpropagation into the users; items follow by aggregation.
+    /// Backpropagation into the users; items follow by aggregation ("flip equations 5 and 6").
     UserOnly(Aggregation),
-}
-
-/// The two tables without autodiff, on their way through one update.
-pub(crate) struct Towers {
-    /// W_u, `[M, d]`.
-    pub users: Tensor<2>,
-    /// W_v, `[N, d]`.
-    pub items: Tensor<2>,
-}
-
-/// What backpropagation brought for each table; nothing where the update detached it.
-pub(crate) struct Gradients {
-    pub users: Option<Tensor<2>>,
-    pub items: Option<Tensor<2>>,
-}
-
-/// The optimizers of both tables. An update that detaches a table never calls its optimizer, so that table has no moments
-/// and no weight decay.
-pub(crate) struct Optimizers {
-    pub users: Optimizer,
-    pub items: Optimizer,
 }
 
 impl Update {
@@ -53,18 +34,12 @@ impl Update {
         !matches!(self, Self::UserOnly(_))
     }
 
-    /// Moves both tables one step on.
-    pub(crate) fn apply(
-        &self,
-        towers: Towers,
-        gradients: Gradients,
-        optimizers: &mut Optimizers,
-        batch: &Batch,
-    ) -> Result<Towers, Error> {
-        match self {
-            Self::OneBp(aggregation) => one_bp::update(towers, gradients, optimizers, aggregation, batch),
-            Self::TwoBp => two_bp::update(towers, gradients, optimizers),
-            Self::UserOnly(aggregation) => user_only::update(towers, gradients, optimizers, aggregation, batch),
+    /// The tower that follows.
+    pub fn follow(&self) -> Follow {
+        match *self {
+            Self::OneBp(aggregation) => Follow::Users(aggregation),
+            Self::TwoBp => Follow::Neither,
+            Self::UserOnly(aggregation) => Follow::Items(aggregation),
         }
     }
 }

@@ -7,11 +7,28 @@ mod golden;
 mod updates;
 
 use onebp_model::{
-    Batch, Hyperparameters, Method, Table, Tables,
+    Batch, Hyperparameters, Method, Rule, Table, Tables,
     device::{self, DeviceName},
-    engine::{Autodiff, Engine},
+    engine::{Engine, EngineName},
     update::Duplicates,
 };
+
+/// An engine on a device.
+struct Rig {
+    engine: EngineName,
+    device: device::Found,
+    description: String,
+}
+
+/// Every engine on every device of this machine, the oracle first.
+fn rigs() -> Vec<Rig> {
+    let engines = [EngineName::Autodiff, EngineName::Rows, EngineName::Fused];
+    let rig = |engine: EngineName, device: device::Found| {
+        let description = format!("{} on {}", engine.as_str(), device.description);
+        Rig { engine, device, description }
+    };
+    devices().into_iter().flat_map(|device| engines.map(|engine| rig(engine, device.clone()))).collect()
+}
 
 /// Every device of this machine. `wgpu` may be missing, unless ONEBP_REQUIRE_WGPU is set.
 fn devices() -> Vec<device::Found> {
@@ -28,6 +45,7 @@ fn hyper() -> Hyperparameters {
     Hyperparameters {
         dim: 4,
         batch_size: 6,
+        optimizer: Rule::Adam,
         learning_rate: 0.01,
         weight_decay: 0.0,
         beta: 0.9,
@@ -38,8 +56,14 @@ fn hyper() -> Hyperparameters {
     }
 }
 
-fn engine(method: Method, hyper: &Hyperparameters, tables: &Tables, found: &device::Found) -> impl Engine + use<> {
-    Autodiff::new(method, hyper, tables, &found.device)
+fn engine(method: Method, hyper: &Hyperparameters, tables: &Tables, rig: &Rig) -> Box<dyn Engine> {
+    rig.engine.build(method, hyper, tables, &rig.device).unwrap()
+}
+
+/// A batch over 7 users and 11 items.
+fn small_batch(users: Vec<u32>, items: Vec<u32>) -> Batch {
+    let weights = vec![1.0; users.len()];
+    Batch::new(users, items, weights, (7, 11))
 }
 
 /// Tables after one step, and its loss.
@@ -48,9 +72,9 @@ fn step(
     hyper: &Hyperparameters,
     tables: &Tables,
     batch: &Batch,
-    found: &device::Found,
+    rig: &Rig,
 ) -> (Tables, f64) {
-    let mut engine = engine(method, hyper, tables, found);
+    let mut engine = engine(method, hyper, tables, rig);
     engine.step(batch).unwrap();
     (engine.tables().unwrap(), engine.take_loss().unwrap())
 }

@@ -52,7 +52,7 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
     match arguments.format {
         ExportFormat::Safetensors => {
             let tensors = sides.map(|(side, _, table)| (if side == "user" { "users" } else { "items" }, table));
-            let bytes = to_safetensors(tensors.into_iter()).map_err(Failure::unexpected)?;
+            let bytes = to_safetensors(tensors.into_iter(), &Default::default()).map_err(Failure::unexpected)?;
             files.push(("embeddings.safetensors".to_string(), bytes));
         }
         ExportFormat::Npy => {

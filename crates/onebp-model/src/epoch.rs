@@ -1,44 +1,11 @@
-//! One step's work: users, the items they chose, and negatives.
+//! The batches of an epoch.
 
-use crate::sampler::Uniform;
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use crate::{Batch, sampler::Uniform};
 use onebp_data::{
     Csr,
     random::{Purpose, Random},
 };
 use rayon::prelude::*;
-
-/// B training rows. Ids are dense.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Batch {
-    /// User of each row, `[B]`.
-    pub users: Vec<u32>,
-    /// Chosen item of each row, `[B]`.
-    pub positives: Vec<u32>,
-    /// Negatives of each row, row-major `[B, S]`.
-    pub negatives: Vec<u32>,
-    /// Weight of each row in the mean loss, `[B]`: 1, or 0 where a user has no negative at all.
-    pub weights: Vec<f32>,
-}
-
-impl Batch {
-    /// Number of rows, B.
-    pub fn len(&self) -> usize {
-        self.users.len()
-    }
-
-    /// Whether the batch has no rows.
-    pub fn is_empty(&self) -> bool {
-        self.users.is_empty()
-    }
-}
-
-/// Ids as a tensor on `device`.
-pub(crate) fn ids(ids: &[u32], device: &Device) -> Tensor<1, Int> {
-    let values: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
-    let length = values.len();
-    Tensor::from_data(TensorData::new(values, [length]), (device, DType::I32))
-}
 
 /// One epoch: every training pair once, in a seeded order, cut into batches.
 ///
@@ -82,29 +49,51 @@ impl<'a> Epoch<'a> {
         self.len() == 0
     }
 
-    /// Batch `index` below [`Epoch::len`], its negatives drawn in parallel.
+    /// Number of users M and items N.
+    pub fn tables(&self) -> (usize, usize) {
+        (self.train.rows(), self.train.columns())
+    }
+
+    /// Rows of a whole batch, B.
+    pub fn batch_size(&self) -> usize {
+        self.batch_size
+    }
+
+    /// Negatives per positive, S.
+    pub fn negatives(&self) -> usize {
+        self.sampler.negatives()
+    }
+
+    /// Batch `index` below [`Epoch::len`].
     pub fn batch(&self, index: usize) -> Batch {
+        let mut batch = Batch::default();
+        self.draw(index, &mut batch);
+        Batch::new(batch.users, batch.items, batch.weights, self.tables())
+    }
+
+    /// Draws the rows of batch `index` into `batch`, negatives in parallel. Their groups are left to [`Batch::group`].
+    pub fn draw(&self, index: usize, batch: &mut Batch) {
         let start = index * self.batch_size;
         let rows = &self.order[start..self.order.len().min(start + self.batch_size)];
-        let width = self.sampler.negatives();
-        let mut negatives = vec![0; rows.len() * width];
-        let mut weights = vec![1.0; rows.len()];
+        let width = 1 + self.sampler.negatives();
+        batch.users.clear();
+        batch.users.extend(rows.iter().map(|&(user, _)| user));
+        batch.items.resize(rows.len() * width, 0);
+        batch.weights.resize(rows.len(), 0.0);
         const GRAIN: usize = 128;
-        negatives
-            .par_chunks_mut(GRAIN * width)
-            .zip(weights.par_chunks_mut(GRAIN))
-            .zip(rows.par_chunks(GRAIN))
-            .enumerate()
-            .for_each(|(chunk, ((negatives, weights), rows))| {
-                for (row, &(user, _)) in rows.iter().enumerate() {
-                    let position = (start + chunk * GRAIN + row) as u64;
-                    let out = &mut negatives[row * width..(row + 1) * width];
-                    let found = self.sampler.draw(self.train.row(user), self.number, position, out);
-                    weights[row] = if found { 1.0 } else { 0.0 };
-                }
-            });
-        let (users, positives) = rows.iter().copied().unzip();
-        Batch { users, positives, negatives, weights }
+        let items = batch.items.par_chunks_mut(GRAIN * width);
+        let chunks = items.zip(batch.weights.par_chunks_mut(GRAIN)).zip(rows.par_chunks(GRAIN)).enumerate();
+        chunks.for_each(|(chunk, ((items, weights), rows))| {
+            for (row, &(user, positive)) in rows.iter().enumerate() {
+                let position = (start + chunk * GRAIN + row) as u64;
+                let items = &mut items[row * width..(row + 1) * width];
+                items[0] = positive;
+                // Without a negative the row must still name items: its positive, at weight 0.
+                items[1..].fill(positive);
+                let found = self.sampler.draw(self.train.row(user), self.number, position, &mut items[1..]);
+                weights[row] = if found { 1.0 } else { 0.0 };
+            }
+        });
     }
 }
 
@@ -122,10 +111,8 @@ mod tests {
         (0..epoch.len())
             .flat_map(|b| {
                 let batch = epoch.batch(b);
-                let width = batch.negatives.len() / batch.len();
-                (0..batch.len())
-                    .map(|r| (batch.users[r], batch.positives[r], batch.negatives[r * width..(r + 1) * width].to_vec()))
-                    .collect::<Vec<_>>()
+                let rows = batch.users.iter().zip(batch.items.chunks(batch.width()));
+                rows.map(|(&user, items)| (user, items[0], items[1..].to_vec())).collect::<Vec<_>>()
             })
             .collect()
     }

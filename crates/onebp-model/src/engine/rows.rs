@@ -1,0 +1,142 @@
+//! The rows engine: autodiff over the rows of a batch.
+//!
+//! The gathered rows are the leaves of the graph, so `backward` yields row gradients `[R, d]`, never a dense `[N, d]`; they
+//! go to the same row optimizers as those of the fused engine. Any loss of gathered rows fits in.
+
+use super::{
+    Engine, State,
+    state::{ITEMS, Losses, USERS},
+};
+use crate::{
+    Batch, Error, Hyperparameters, Method, Tables,
+    loss::InfoNce,
+    update::{Follow, Update},
+};
+use burn::tensor::{Device, Tensor, TensorData};
+use onebp_table::{Embedding, Grouping, Touched};
+
+/// Losses waiting on the device before they are read; bounds memory, not accuracy.
+const PENDING: usize = 1024;
+
+/// Two tables and a loss of their rows.
+pub struct Rows<E: Embedding> {
+    users: E,
+    items: E,
+    loss: InfoNce,
+    update: Update,
+    device: Device,
+    pending: Vec<Tensor<1>>,
+    losses: Losses,
+    /// Groups the chosen items, where items follow.
+    positives: (Grouping, Touched),
+}
+
+impl<E: Embedding> Rows<E> {
+    /// An engine for `method` starting from `tables`, on `device`.
+    ///
+    /// # Errors
+    /// [`Error::Execution`] where the device refuses the tables.
+    pub fn new(method: Method, hyper: &Hyperparameters, tables: &Tables, device: &Device) -> Result<Self, Error> {
+        let device = device.clone().without_autodiff();
+        let update = method.update(hyper);
+        let optimizer = |learns: bool| learns.then(|| hyper.optimizer());
+        Ok(Self {
+            users: E::new(&tables.users, optimizer(update.trains_users()).as_ref(), &device)?,
+            items: E::new(&tables.items, optimizer(update.trains_items()).as_ref(), &device)?,
+            loss: InfoNce { temperature: hyper.temperature },
+            update,
+            device,
+            pending: Vec::new(),
+            losses: Losses::default(),
+            positives: (Grouping::new(tables.items.rows), Touched::default()),
+        })
+    }
+
+    fn drain(&mut self) -> Result<(), Error> {
+        if !self.pending.is_empty() {
+            self.losses.add(&read_losses(std::mem::take(&mut self.pending))?);
+        }
+        Ok(())
+    }
+}
+
+/// Losses back on the host; waits for the device.
+pub(super) fn read_losses(losses: Vec<Tensor<1>>) -> Result<Vec<f32>, Error> {
+    let failed = |error: String| Error::Execution(error);
+    let data = Tensor::cat(losses, 0).try_into_data().map_err(|error| failed(format!("{error:?}")))?;
+    data.try_to_vec().map_err(|error| failed(format!("{error:?}")))
+}
+
+/// Shares of a batch's rows in the mean loss, `[B, 1]`.
+pub(super) fn shares(batch: &Batch, device: &Device) -> Tensor<2> {
+    let shares: Vec<f32> = batch.weights.iter().map(|weight| weight * batch.share()).collect();
+    Tensor::from_data(TensorData::new(shares, [batch.len(), 1]), device)
+}
+
+impl<E: Embedding + Send> Engine for Rows<E> {
+    fn step(&mut self, batch: &Batch) -> Result<(), Error> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let leaf = |rows: Tensor<2>, learns: bool| {
+            let rows = Tensor::from_inner(rows);
+            // The one line that makes it OneBP: a tower that follows is a constant of the loss.
+            if learns { rows.require_grad() } else { rows }
+        };
+        let users = leaf(self.users.gather(&batch.touched_users, &batch.users)?, self.update.trains_users());
+        let items = leaf(self.items.gather(&batch.touched_items, &batch.items)?, self.update.trains_items());
+        let [_, dim] = users.dims();
+        let shares = Tensor::from_inner(shares(batch, &self.device));
+        let columns = items.clone().reshape([batch.len(), batch.width(), dim]);
+        let loss = self.loss.forward(users.clone(), columns, shares);
+        let gradients = loss.backward();
+        let missing = || Error::Execution("no gradient reached a trained table".into());
+        if self.update.trains_users() {
+            self.users.update(&batch.touched_users, users.grad(&gradients).ok_or_else(missing)?)?;
+        }
+        if self.update.trains_items() {
+            self.items.update(&batch.touched_items, items.grad(&gradients).ok_or_else(missing)?)?;
+        }
+        match self.update.follow() {
+            Follow::Neither => {}
+            Follow::Users(aggregation) => {
+                let positives: Vec<u32> = batch.positives().collect();
+                self.users.aggregate(&batch.touched_users, &aggregation, &mut self.items, &positives)?;
+            }
+            Follow::Items(aggregation) => {
+                let positives: Vec<u32> = batch.positives().collect();
+                let (grouping, touched) = &mut self.positives;
+                grouping.group(&positives, touched);
+                self.items.aggregate(touched, &aggregation, &mut self.users, &batch.users)?;
+            }
+        }
+        self.pending.push(loss.inner());
+        if self.pending.len() == PENDING { self.drain() } else { Ok(()) }
+    }
+
+    fn take_loss(&mut self) -> Result<f64, Error> {
+        self.drain()?;
+        Ok(self.losses.take())
+    }
+
+    fn tables(&self) -> Result<Tables, Error> {
+        Ok(Tables { users: self.users.view()?, items: self.items.view()? })
+    }
+
+    fn state(&mut self) -> Result<State, Error> {
+        self.drain()?;
+        let mut state = State::default();
+        self.losses.store(&mut state);
+        state.store(USERS, self.users.state()?);
+        state.store(ITEMS, self.items.state()?);
+        Ok(state)
+    }
+
+    fn restore(&mut self, state: &State) -> Result<(), Error> {
+        self.users.restore(&state.table(USERS)?).map_err(|error| Error::of_table(USERS, error))?;
+        self.items.restore(&state.table(ITEMS)?).map_err(|error| Error::of_table(ITEMS, error))?;
+        self.losses = Losses::restore(state);
+        self.pending.clear();
+        Ok(())
+    }
+}

@@ -1,0 +1,112 @@
+//! Everything a resumed run needs to continue with the same bytes.
+
+use crate::{Error, Hyperparameters, Method, Tables};
+use onebp_table::{Rule, Table, TableState, host};
+use std::collections::BTreeMap;
+
+/// Named matrices of a stored state.
+pub type Tensors = BTreeMap<String, Table>;
+/// Named integers of a stored state.
+pub type Counters = BTreeMap<String, u64>;
+/// For named tables the step at which each row stands, where rows differ.
+pub type Times = BTreeMap<String, Vec<u32>>;
+
+/// A stored state: rows are as they are, not caught up.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct State {
+    /// Tables and the matrices of their optimizers.
+    pub tensors: Tensors,
+    /// Step counts, and the losses that were not taken yet.
+    pub counters: Counters,
+    /// Steps of rows.
+    pub times: Times,
+}
+
+/// Names of the tables.
+pub(super) const USERS: &str = "users";
+pub(super) const ITEMS: &str = "items";
+
+impl State {
+    /// Adds a table under `name`.
+    pub(super) fn store(&mut self, name: &str, table: TableState) {
+        let TableState { weights, matrices, time, step } = table;
+        self.tensors.insert(name.into(), weights);
+        for (matrix, values) in matrices {
+            self.tensors.insert(format!("{name}.{matrix}"), values);
+        }
+        if !time.is_empty() {
+            self.times.insert(name.into(), time);
+        }
+        self.counters.insert(format!("{name}.step"), step);
+    }
+
+    /// Takes back what [`State::store`] stored.
+    ///
+    /// # Errors
+    /// [`Error::State`] where the table is missing.
+    pub(super) fn table(&self, name: &str) -> Result<TableState, Error> {
+        let weights = self.tensors.get(name).cloned();
+        let weights = weights.ok_or_else(|| Error::State(format!("the table of {name} is missing")))?;
+        let own = |key: &String| key.strip_prefix(name)?.strip_prefix('.').map(str::to_string);
+        let matrices = self.tensors.iter().filter_map(|(key, values)| Some((own(key)?, values.clone()))).collect();
+        let time = self.times.get(name).cloned().unwrap_or_default();
+        let step = self.counters.get(&format!("{name}.step")).copied();
+        let step = step.ok_or_else(|| Error::State(format!("the step of {name} is missing")))?;
+        Ok(TableState { weights, matrices, time, step })
+    }
+
+    /// Both tables as they would be evaluated: rows caught up.
+    ///
+    /// # Errors
+    /// [`Error::State`] where a part is missing or does not fit.
+    pub fn view(&self, method: Method, hyper: &Hyperparameters) -> Result<Tables, Error> {
+        let update = method.update(hyper);
+        let view = |name: &str, learns: bool| {
+            let optimizer = learns.then(|| hyper.optimizer());
+            let state = self.table(name)?;
+            let error = |problem| Error::State(format!("{name}: {problem}"));
+            state.check([state.weights.rows, hyper.dim], optimizer.as_ref()).map_err(|e| error(e.to_string()))?;
+            let table = match optimizer {
+                Some(optimizer) if optimizer.rule == Rule::Adam => host::view_of(state, &optimizer),
+                _ => state.weights,
+            };
+            Ok::<Table, Error>(table)
+        };
+        Ok(Tables { users: view(USERS, update.trains_users())?, items: view(ITEMS, update.trains_items())? })
+    }
+}
+
+/// The losses since they were last taken.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Losses {
+    sum: f64,
+    steps: u64,
+}
+
+/// Names of the losses in a stored state: the bits of their sum, and their number.
+const LOSS_SUM: &str = "loss.sum.bits";
+const LOSS_STEPS: &str = "loss.steps";
+
+impl Losses {
+    /// Adds losses, one by one, so that the sum does not depend on when they arrive.
+    pub fn add(&mut self, losses: &[f32]) {
+        self.steps += losses.len() as u64;
+        self.sum = losses.iter().fold(self.sum, |sum, &loss| sum + f64::from(loss));
+    }
+
+    /// Their mean; starts anew.
+    pub fn take(&mut self) -> f64 {
+        let Self { sum, steps } = std::mem::take(self);
+        sum / steps as f64
+    }
+
+    pub fn store(&self, state: &mut State) {
+        state.counters.insert(LOSS_SUM.into(), self.sum.to_bits());
+        state.counters.insert(LOSS_STEPS.into(), self.steps);
+    }
+
+    pub fn restore(state: &State) -> Self {
+        let counter = |name: &str| state.counters.get(name).copied().unwrap_or(0);
+        Self { sum: f64::from_bits(counter(LOSS_SUM)), steps: counter(LOSS_STEPS) }
+    }
+}

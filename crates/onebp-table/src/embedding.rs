@@ -1,0 +1,159 @@
+//! What every implementation of a table can do.
+
+use crate::{Aggregation, Batch, Error, Optimizer, Table, Touched};
+use burn::tensor::{Device, Tensor};
+use std::collections::BTreeMap;
+
+/// How a row is brought back to where its model wants it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Projection {
+    /// Into the unit ball: a row longer than 1 is shortened to 1 (CML).
+    Ball,
+    /// Onto the unit sphere: every row but the zero row gets length 1 (SFCML, DPCML).
+    Sphere,
+}
+
+/// A table as it is stored: rows may stand at different steps.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TableState {
+    /// The rows, `[rows, d]`.
+    pub weights: Table,
+    /// The optimizer's matrices by name, `[rows, d]` or `[rows, 1]`.
+    pub matrices: BTreeMap<String, Table>,
+    /// The step at which each row stands, `[rows]`, for optimizers whose untouched rows move; else empty.
+    pub time: Vec<u32>,
+    /// Steps done.
+    pub step: u64,
+}
+
+/// An embedding table on a device, and what may happen to its rows.
+///
+/// A step with gradients is [`Embedding::gather`], a loss of the gathered rows, [`Embedding::update`]. All
+/// implementations agree to float rounding.
+pub trait Embedding: Sized {
+    /// `table` on `device`, its rows moved by `optimizer`, or by aggregation alone where there is none.
+    ///
+    /// # Errors
+    /// [`Error::Device`] where the device is none of this implementation's, or too small.
+    fn new(table: &Table, optimizer: Option<&Optimizer>, device: &Device) -> Result<Self, Error>;
+
+    /// The rows of the next step's batch, `[R, d]`: `rows` `[R]`, whose distinct ones are `touched`, as they are before
+    /// that step.
+    ///
+    /// # Errors
+    /// [`Error::Execution`] where the device fails.
+    fn gather(&mut self, touched: &Touched, rows: &[u32]) -> Result<Tensor<2>, Error>;
+
+    /// One step of the optimizer: each distinct row moves along the sum of the gradients of its places, `[R, d]`, added up
+    /// in the order of the places. The rows must have been gathered for this step.
+    ///
+    /// # Errors
+    /// [`Error::Execution`] where the device fails, or where the table has no optimizer.
+    fn update(&mut self, touched: &Touched, gradients: Tensor<2>) -> Result<(), Error>;
+
+    /// Moves every distinct row towards the rows of `other` at its places: place p towards row `towards[p]`, `[R]`.
+    ///
+    /// # Errors
+    /// [`Error::Execution`] where the device fails.
+    fn aggregate(
+        &mut self,
+        touched: &Touched,
+        aggregation: &Aggregation,
+        other: &mut Self,
+        towards: &[u32],
+    ) -> Result<(), Error>;
+
+    /// Projects the distinct rows.
+    ///
+    /// # Errors
+    /// [`Error::Execution`] where the device fails.
+    fn project(&mut self, touched: &Touched, projection: Projection) -> Result<(), Error>;
+
+    /// All rows as they are after the last step, on the host. Nothing is written back.
+    ///
+    /// # Errors
+    /// [`Error::Execution`] where the device fails.
+    fn view(&self) -> Result<Table, Error>;
+
+    /// Everything that is needed to continue with the same bytes.
+    ///
+    /// # Errors
+    /// [`Error::Execution`] where the device fails.
+    fn state(&self) -> Result<TableState, Error>;
+
+    /// Continues from a stored state.
+    ///
+    /// # Errors
+    /// [`Error::State`] where it is of another shape or another optimizer.
+    fn restore(&mut self, state: &TableState) -> Result<(), Error>;
+}
+
+/// Which tower follows the other one by moving aggregation instead of learning.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Follow {
+    /// None: both learn.
+    Neither,
+    /// Users follow the items they chose (OneBP).
+    Users(Aggregation),
+    /// Items follow the users who chose them.
+    Items(Aggregation),
+}
+
+/// The step of table lookup with InfoNCE, whose gradient has a closed form (spec section 3): scores, softmax, gradients,
+/// optimizer and aggregation without autodiff.
+///
+/// With p = softmax of a row's scores over T and share w: dL/dv_j = w (p_j - [j = +]) u / T, dL/du = w sum_j (p_j - [j = +])
+/// v_j / T.
+pub trait FusedInfoNce: Sized {
+    /// The tables it works on.
+    type Table: Embedding;
+
+    /// For scores divided by `temperature`.
+    fn new(temperature: f64, follow: Follow) -> Self;
+
+    /// One step on both tables.
+    ///
+    /// # Errors
+    /// [`Error::Execution`] where the device fails.
+    fn step(&mut self, users: &mut Self::Table, items: &mut Self::Table, batch: &Batch) -> Result<(), Error>;
+
+    /// Losses of the steps since the last call, in order; waits for the device.
+    ///
+    /// # Errors
+    /// [`Error::Execution`] where the device fails.
+    fn take_losses(&mut self) -> Result<Vec<f32>, Error>;
+}
+
+impl TableState {
+    /// Checks that this is the state of a table of this shape and optimizer.
+    ///
+    /// # Errors
+    /// [`Error::State`] names what does not fit.
+    pub fn check(&self, [rows, dim]: [usize; 2], optimizer: Option<&Optimizer>) -> Result<(), Error> {
+        let fits = |name: &str, table: &Table, expected: [usize; 2]| {
+            let found = [table.rows, table.dim];
+            if found == expected {
+                Ok(())
+            } else {
+                Err(Error::State(format!("{name} is {found:?}, the model expects {expected:?}")))
+            }
+        };
+        fits("weights", &self.weights, [rows, dim])?;
+        let expected = optimizer.map_or(&[][..], |optimizer| optimizer.rule.state());
+        for &(name, whole) in expected {
+            let missing = || Error::State(format!("a part of the optimizer's state is missing: {name}"));
+            fits(name, self.matrices.get(name).ok_or_else(missing)?, [rows, if whole { dim } else { 1 }])?;
+        }
+        if let Some(name) = self.matrices.keys().find(|name| expected.iter().all(|(known, _)| known != name)) {
+            return Err(Error::State(format!("{name} belongs to another optimizer")));
+        }
+        let times = if optimizer.is_some_and(|optimizer| optimizer.rule == crate::Rule::Adam) { rows } else { 0 };
+        if self.time.len() != times {
+            return Err(Error::State(format!("{} rows have a time, the model expects {times}", self.time.len())));
+        }
+        if u32::try_from(self.step).is_err() {
+            return Err(Error::State(format!("step {} is beyond 2^32", self.step)));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,247 @@
+//! The fused step on the CPU.
+//!
+//! Three passes, each over distinct rows and on all threads:
+//!
+//! 1. **Scores**, by user: dot products with the 1 + S items of each of the user's rows, softmax, loss, and the factor
+//!    c = w (p - [j = +]) / T of every place. A user that learns is moved here, by sum of c v.
+//! 2. **Items**, by item: the gradient sum of c u of a row in one pass, then its optimizer.
+//! 3. **Following**, by the rows that follow.
+//!
+//! Where both towers learn, items need the users as they were: new user rows wait in a staging buffer until pass 2 is
+//! over.
+
+use super::{
+    HostTable,
+    shared::Rows,
+    simd::{Add, Set, apply, dot},
+    state::Open,
+    table::{Gradients, RowWork, for_rows, with_gradient},
+};
+use crate::{Batch, Embedding, Error, Follow, FusedInfoNce, Grouping, Touched};
+use pulp::Simd;
+use std::ops::Range;
+
+/// The fused step of two [`HostTable`]s.
+pub struct HostInfoNce {
+    temperature: f64,
+    follow: Follow,
+    /// Factor of every place, `[B, 1 + S]`; scores at first.
+    factors: Vec<f32>,
+    /// Weighted loss of every row, `[B]`.
+    row_losses: Vec<f32>,
+    /// New rows of distinct users, `[Q, d]`.
+    staged: Vec<f32>,
+    /// The chosen items of a batch, and their groups.
+    positives: Vec<u32>,
+    grouping: Option<Grouping>,
+    touched_positives: Touched,
+    losses: Vec<f32>,
+}
+
+/// Where a user row goes when it has learnt.
+enum Learnt<'a> {
+    /// It does not learn.
+    Not,
+    /// Into the staging buffer.
+    Staged(Open<'a>, Rows<'a>),
+}
+
+/// Pass 1.
+struct Scores<'a> {
+    batch: &'a Batch,
+    temperature: f32,
+    share: f32,
+    users: &'a [f32],
+    items: &'a [f32],
+    dim: usize,
+    factors: Rows<'a>,
+    losses: Rows<'a>,
+    learnt: Learnt<'a>,
+}
+
+impl RowWork for Scores<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(&self, simd: S, range: Range<usize>) {
+        let width = self.batch.width();
+        for q in range {
+            let id = self.batch.touched_users.rows[q] as usize;
+            let user = &self.users[id * self.dim..(id + 1) * self.dim];
+            let places = self.batch.touched_users.places(q);
+            for &place in places {
+                let place = place as usize;
+                let ids = &self.batch.items[place * width..(place + 1) * width];
+                // SAFETY: a row of the batch belongs to one user.
+                let (factors, loss) = unsafe { (self.factors.row(place), self.losses.row(place)) };
+                for (score, &item) in factors.iter_mut().zip(ids) {
+                    *score = dot(simd, user, self.item(item)) / self.temperature;
+                }
+                let weight = self.batch.weights[place] * self.share;
+                loss[0] = weight * soften(factors);
+                let scale = weight / self.temperature;
+                factors[0] -= 1.0;
+                factors.iter_mut().for_each(|factor| *factor *= scale);
+            }
+            if let Learnt::Staged(state, staged) = &self.learnt {
+                with_gradient(self.dim, |g| {
+                    let mut first = true;
+                    for &place in places {
+                        let place = place as usize;
+                        // SAFETY: as above.
+                        let factors = unsafe { self.factors.row(place) };
+                        for (&factor, &item) in factors.iter().zip(&self.batch.items[place * width..]) {
+                            let item = self.item(item);
+                            match std::mem::take(&mut first) {
+                                true => apply(simd, &Set(factor), [&mut *g], [item]),
+                                false => apply(simd, &Add(factor), [&mut *g], [item]),
+                            }
+                        }
+                    }
+                    // SAFETY: users are distinct.
+                    unsafe {
+                        let new = staged.row(q);
+                        new.copy_from_slice(user);
+                        state.advance(simd, id, self.batch.touched_users.rest[q], new, g);
+                    }
+                });
+            }
+        }
+    }
+}
+
+impl Scores<'_> {
+    #[inline(always)]
+    fn item(&self, item: u32) -> &[f32] {
+        &self.items[item as usize * self.dim..][..self.dim]
+    }
+}
+
+/// Turns scores into their softmax; returns LSE(scores) - scores[0], the loss of the row.
+#[inline(always)]
+fn soften(scores: &mut [f32]) -> f32 {
+    let first = scores[0];
+    let highest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let mut total = 0.0;
+    for score in scores.iter_mut() {
+        *score = (*score - highest).exp();
+        total += *score;
+    }
+    scores.iter_mut().for_each(|score| *score /= total);
+    total.ln() + highest - first
+}
+
+/// Pass 2: the gradient of an item is the sum of its places' users, each times its factor.
+struct OfItems<'a> {
+    batch: &'a Batch,
+    factors: &'a [f32],
+    users: &'a [f32],
+    width: usize,
+    dim: usize,
+}
+
+impl Gradients for OfItems<'_> {
+    #[inline(always)]
+    fn of(&self, place: usize) -> (f32, &[f32]) {
+        let user = self.batch.users[place / self.width] as usize;
+        (self.factors[place], &self.users[user * self.dim..(user + 1) * self.dim])
+    }
+}
+
+/// Copies staged rows into their table.
+struct Publish<'a> {
+    rows: &'a [u32],
+    staged: &'a [f32],
+    table: Rows<'a>,
+    dim: usize,
+}
+
+impl RowWork for Publish<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(&self, _: S, range: Range<usize>) {
+        for q in range {
+            // SAFETY: rows are distinct.
+            let row = unsafe { self.table.row(self.rows[q] as usize) };
+            row.copy_from_slice(&self.staged[q * self.dim..(q + 1) * self.dim]);
+        }
+    }
+}
+
+impl FusedInfoNce for HostInfoNce {
+    type Table = HostTable;
+
+    fn new(temperature: f64, follow: Follow) -> Self {
+        Self {
+            temperature,
+            follow,
+            factors: Vec::new(),
+            row_losses: Vec::new(),
+            staged: Vec::new(),
+            positives: Vec::new(),
+            grouping: None,
+            touched_positives: Touched::default(),
+            losses: Vec::new(),
+        }
+    }
+
+    fn step(&mut self, users: &mut HostTable, items: &mut HostTable, batch: &Batch) -> Result<(), Error> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let (dim, width, arch) = (users.dim(), batch.width(), users.arch());
+        let users_learn = !matches!(self.follow, Follow::Users(_));
+        self.factors.resize(batch.items.len(), 0.0);
+        self.row_losses.resize(batch.len(), 0.0);
+        users.settle(&batch.touched_users);
+        items.settle(&batch.touched_items);
+        if users_learn {
+            self.staged.resize(batch.touched_users.len() * dim, 0.0);
+        }
+        let learnt = match &mut users.state {
+            Some(state) if users_learn => Learnt::Staged(state.open(), Rows::new(&mut self.staged, dim)),
+            _ => Learnt::Not,
+        };
+        let scores = Scores {
+            batch,
+            temperature: self.temperature as f32,
+            share: batch.share(),
+            users: users.weights.as_slice(),
+            items: items.weights.as_slice(),
+            dim,
+            factors: Rows::new(&mut self.factors, width),
+            losses: Rows::new(&mut self.row_losses, 1),
+            learnt,
+        };
+        for_rows(arch, batch.touched_users.len(), dim * width, &scores);
+        self.losses.push(self.row_losses.iter().sum());
+
+        if !matches!(self.follow, Follow::Items(_)) {
+            let gradients =
+                OfItems { batch, factors: &self.factors, users: users.weights.as_slice(), width, dim };
+            items.step(&batch.touched_items, &gradients)?;
+        }
+        if users_learn {
+            users.finish_step();
+            let rows = &batch.touched_users.rows;
+            let table = Rows::new(users.weights.as_mut_slice(), dim);
+            for_rows(arch, rows.len(), dim, &Publish { rows, staged: &self.staged, table, dim });
+        }
+        match &self.follow {
+            Follow::Neither => Ok(()),
+            Follow::Users(aggregation) => {
+                self.positives.clear();
+                self.positives.extend(batch.positives());
+                users.aggregate(&batch.touched_users, aggregation, items, &self.positives)
+            }
+            Follow::Items(aggregation) => {
+                self.positives.clear();
+                self.positives.extend(batch.positives());
+                let grouping = self.grouping.get_or_insert_with(|| Grouping::new(items.rows()));
+                grouping.group(&self.positives, &mut self.touched_positives);
+                items.aggregate(&self.touched_positives, aggregation, users, &batch.users)
+            }
+        }
+    }
+
+    fn take_losses(&mut self) -> Result<Vec<f32>, Error> {
+        Ok(std::mem::take(&mut self.losses))
+    }
+}

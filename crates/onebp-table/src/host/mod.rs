@@ -1,0 +1,15 @@
+//! Rows on the CPU: threads and SIMD over the memory of Burn's CPU backends.
+//!
+//! Work is cut by row: each distinct row of a batch is read and written by one thread, in one place, with its gradients
+//! added up in the order of the batch. So the bytes do not depend on the number of threads, and nothing waits for a lock.
+
+mod info_nce;
+mod memory;
+mod rules;
+mod shared;
+mod simd;
+mod state;
+mod table;
+
+pub use info_nce::HostInfoNce;
+pub use table::{HostTable, view_of};

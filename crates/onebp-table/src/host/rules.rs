@@ -1,0 +1,234 @@
+//! The optimizers of [`crate::optimizer`] on one row.
+
+use super::simd::{Elementwise, apply, dot};
+use crate::optimizer::{
+    ADAGRAD_EPSILON, ADAM_EPSILON, BETA_1, BETA_2,
+    adam::{Correction, Schedule, Tail, Way},
+};
+use pulp::Simd;
+
+const EPSILON: f32 = ADAM_EPSILON as f32;
+
+/// One step of Adam's moments and row along g.
+pub struct AdamStep {
+    /// Bias corrections of the step.
+    pub correction: Correction,
+    /// Coupled L2.
+    pub decay: f32,
+}
+
+impl Elementwise<3, 1> for AdamStep {
+    #[inline(always)]
+    fn apply<S: Simd>(&self, simd: S, [w, m, v]: [S::f32s; 3], [g]: [S::f32s; 1]) -> [S::f32s; 3] {
+        let g = simd.mul_add_f32s(simd.splat_f32s(self.decay), w, g);
+        let [m, v] = moments(simd, [m, v], g);
+        [move_row(simd, &self.correction, w, m, v), m, v]
+    }
+}
+
+/// m <- b1 m + (1 - b1) g; v <- b2 v + (1 - b2) g^2.
+#[inline(always)]
+fn moments<S: Simd>(simd: S, [m, v]: [S::f32s; 2], g: S::f32s) -> [S::f32s; 2] {
+    let constant = |x: f64| simd.splat_f32s(x as f32);
+    let m = simd.mul_add_f32s(constant(1.0 - BETA_1), g, simd.mul_f32s(constant(BETA_1), m));
+    let squared = simd.mul_f32s(constant(1.0 - BETA_2), simd.mul_f32s(g, g));
+    [m, simd.mul_add_f32s(constant(BETA_2), v, squared)]
+}
+
+/// w - rate m / (sqrt(v) root + eps).
+#[inline(always)]
+fn move_row<S: Simd>(simd: S, correction: &Correction, w: S::f32s, m: S::f32s, v: S::f32s) -> S::f32s {
+    let below = simd.mul_add_f32s(simd.sqrt_f32s(v), simd.splat_f32s(correction.root), simd.splat_f32s(EPSILON));
+    simd.mul_add_f32s(simd.splat_f32s(-correction.rate), simd.div_f32s(m, below), w)
+}
+
+/// w - m (n0 + n1 s) / ((s x1 + eps)(s x2 + eps)), s = sqrt(v).
+#[inline(always)]
+fn move_by_tail<S: Simd>(simd: S, tail: &Tail, w: S::f32s, m: S::f32s, v: S::f32s) -> S::f32s {
+    let constant = |x: f32| simd.splat_f32s(x);
+    let s = simd.sqrt_f32s(v);
+    let above = simd.mul_add_f32s(s, constant(tail.n1), constant(tail.n0));
+    let one = simd.mul_add_f32s(s, constant(tail.x1), constant(EPSILON));
+    let two = simd.mul_add_f32s(s, constant(tail.x2), constant(EPSILON));
+    let moved = simd.div_f32s(simd.mul_f32s(m, above), simd.mul_f32s(one, two));
+    simd.sub_f32s(w, moved)
+}
+
+/// A step along g and the silent steps after it, in closed form.
+struct StepAndTail<'a>(&'a Tail);
+impl Elementwise<3, 1> for StepAndTail<'_> {
+    #[inline(always)]
+    fn apply<S: Simd>(&self, simd: S, [w, m, v]: [S::f32s; 3], [g]: [S::f32s; 1]) -> [S::f32s; 3] {
+        let [m, v] = moments(simd, [m, v], g);
+        let w = move_by_tail(simd, self.0, w, m, v);
+        [w, simd.mul_f32s(simd.splat_f32s(self.0.fade_m), m), simd.mul_f32s(simd.splat_f32s(self.0.fade_v), v)]
+    }
+}
+
+/// Silent steps in closed form.
+struct TailOnly<'a>(&'a Tail);
+impl Elementwise<3, 0> for TailOnly<'_> {
+    #[inline(always)]
+    fn apply<S: Simd>(&self, simd: S, [w, m, v]: [S::f32s; 3], _: [S::f32s; 0]) -> [S::f32s; 3] {
+        let w = move_by_tail(simd, self.0, w, m, v);
+        [w, simd.mul_f32s(simd.splat_f32s(self.0.fade_m), m), simd.mul_f32s(simd.splat_f32s(self.0.fade_v), v)]
+    }
+}
+
+/// The way back over silent steps in closed form: w as it was before them.
+struct BeforeTail<'a>(&'a Tail);
+impl Elementwise<1, 2> for BeforeTail<'_> {
+    #[inline(always)]
+    fn apply<S: Simd>(&self, simd: S, [w]: [S::f32s; 1], [m, v]: [S::f32s; 2]) -> [S::f32s; 1] {
+        let m = simd.mul_f32s(simd.splat_f32s(-1.0 / self.0.fade_m), m);
+        let v = simd.mul_f32s(simd.splat_f32s(1.0 / self.0.fade_v), v);
+        [move_by_tail(simd, self.0, w, m, v)]
+    }
+}
+
+/// Steps `from ..= to`, the first along g, the others silent.
+struct StepAndReplay<'a> {
+    schedule: &'a Schedule,
+    decay: f32,
+    from: u32,
+    to: u32,
+}
+impl Elementwise<3, 1> for StepAndReplay<'_> {
+    #[inline(always)]
+    fn apply<S: Simd>(&self, simd: S, row: [S::f32s; 3], g: [S::f32s; 1]) -> [S::f32s; 3] {
+        let step = AdamStep { correction: self.schedule.correction(self.from), decay: self.decay };
+        let row = step.apply(simd, row, g);
+        replay(simd, self.schedule, self.decay, self.from + 1, self.to, row)
+    }
+}
+
+/// Silent steps `from ..= to`.
+struct Replay<'a> {
+    schedule: &'a Schedule,
+    decay: f32,
+    from: u32,
+    to: u32,
+}
+impl Elementwise<3, 0> for Replay<'_> {
+    #[inline(always)]
+    fn apply<S: Simd>(&self, simd: S, row: [S::f32s; 3], _: [S::f32s; 0]) -> [S::f32s; 3] {
+        replay(simd, self.schedule, self.decay, self.from, self.to, row)
+    }
+}
+
+#[inline(always)]
+fn replay<S: Simd>(
+    simd: S,
+    schedule: &Schedule,
+    decay: f32,
+    from: u32,
+    to: u32,
+    mut row: [S::f32s; 3],
+) -> [S::f32s; 3] {
+    for step in from..=to {
+        row = AdamStep { correction: schedule.correction(step), decay }.apply(simd, row, [simd.splat_f32s(0.0)]);
+    }
+    row
+}
+
+/// Silent steps `from ..= to` backwards: the row as it was before them.
+struct Unreplay<'a> {
+    schedule: &'a Schedule,
+    decay: f32,
+    from: u32,
+    to: u32,
+}
+impl Elementwise<1, 2> for Unreplay<'_> {
+    #[inline(always)]
+    fn apply<S: Simd>(&self, simd: S, [mut w]: [S::f32s; 1], [mut m, mut v]: [S::f32s; 2]) -> [S::f32s; 1] {
+        let constant = |x: f64| simd.splat_f32s(x as f32);
+        for step in (self.from..=self.to).rev() {
+            let correction = self.schedule.correction(step);
+            w = move_row(simd, &Correction { rate: -correction.rate, ..correction }, w, m, v);
+            let g = simd.mul_f32s(simd.splat_f32s(self.decay), w);
+            m = simd.mul_f32s(simd.sub_f32s(m, simd.mul_f32s(constant(1.0 - BETA_1), g)), constant(1.0 / BETA_1));
+            let squared = simd.mul_f32s(constant(1.0 - BETA_2), simd.mul_f32s(g, g));
+            v = simd.mul_f32s(simd.sub_f32s(v, squared), constant(1.0 / BETA_2));
+            // Rounding may leave less than nothing.
+            v = simd.max_f32s(v, simd.splat_f32s(0.0));
+        }
+        [w]
+    }
+}
+
+/// A step along g that takes moments from step `way.from - 1` to the end of `way`.
+#[inline(always)]
+pub fn step_adam<S: Simd>(simd: S, schedule: &Schedule, decay: f32, way: &Way, row: [&mut [f32]; 3], g: &[f32]) {
+    match way {
+        Way::Tail(tail) => apply(simd, &StepAndTail(tail), row, [g]),
+        &Way::Replay { from, to } => apply(simd, &StepAndReplay { schedule, decay, from, to }, row, [g]),
+    }
+}
+
+/// Silent steps.
+#[inline(always)]
+pub fn rest_adam<S: Simd>(simd: S, schedule: &Schedule, decay: f32, way: &Way, row: [&mut [f32]; 3]) {
+    match way {
+        Way::Tail(tail) => apply(simd, &TailOnly(tail), row, []),
+        &Way::Replay { from, to } => apply(simd, &Replay { schedule, decay, from, to }, row, []),
+    }
+}
+
+/// Silent steps backwards; moments stay.
+#[inline(always)]
+pub fn unrest_adam<S: Simd>(simd: S, schedule: &Schedule, decay: f32, way: &Way, w: &mut [f32], moments: [&[f32]; 2]) {
+    match way {
+        Way::Tail(tail) => apply(simd, &BeforeTail(tail), [w], moments),
+        &Way::Replay { from, to } => apply(simd, &Unreplay { schedule, decay, from, to }, [w], moments),
+    }
+}
+
+/// Adagrad with one accumulator for each element.
+pub struct Adagrad {
+    /// Learning rate.
+    pub rate: f32,
+    /// Coupled L2.
+    pub decay: f32,
+}
+impl Elementwise<2, 1> for Adagrad {
+    #[inline(always)]
+    fn apply<S: Simd>(&self, simd: S, [w, a]: [S::f32s; 2], [g]: [S::f32s; 1]) -> [S::f32s; 2] {
+        let g = simd.mul_add_f32s(simd.splat_f32s(self.decay), w, g);
+        let a = simd.mul_add_f32s(g, g, a);
+        let below = simd.add_f32s(simd.sqrt_f32s(a), simd.splat_f32s(ADAGRAD_EPSILON as f32));
+        [simd.mul_add_f32s(simd.splat_f32s(-self.rate), simd.div_f32s(g, below), w), a]
+    }
+}
+
+/// g <- g + decay w.
+struct Decay(f32);
+impl Elementwise<1, 1> for Decay {
+    #[inline(always)]
+    fn apply<S: Simd>(&self, simd: S, [g]: [S::f32s; 1], [w]: [S::f32s; 1]) -> [S::f32s; 1] {
+        [simd.mul_add_f32s(simd.splat_f32s(self.0), w, g)]
+    }
+}
+
+/// w <- w - rate g.
+pub struct Descend {
+    /// Learning rate, or what is left of it.
+    pub rate: f32,
+    /// Coupled L2.
+    pub decay: f32,
+}
+impl Elementwise<1, 1> for Descend {
+    #[inline(always)]
+    fn apply<S: Simd>(&self, simd: S, [w]: [S::f32s; 1], [g]: [S::f32s; 1]) -> [S::f32s; 1] {
+        let g = simd.mul_add_f32s(simd.splat_f32s(self.decay), w, g);
+        [simd.mul_add_f32s(simd.splat_f32s(-self.rate), g, w)]
+    }
+}
+
+/// What a whole row's g adds to its accumulator: mean(g^2), weight decay included, which is added to `g`.
+#[inline(always)]
+pub fn mean_square<S: Simd>(simd: S, decay: f32, w: &[f32], g: &mut [f32]) -> f32 {
+    if decay != 0.0 {
+        apply(simd, &Decay(decay), [&mut *g], [w]);
+    }
+    dot(simd, g, g) / g.len() as f32
+}

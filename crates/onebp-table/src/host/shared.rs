@@ -1,0 +1,35 @@
+//! Rows that several threads write at once, each row by one thread.
+
+use std::marker::PhantomData;
+
+/// A matrix `[rows, dim]` whose rows are handed out one by one.
+pub struct Rows<'a, T = f32> {
+    first: *mut T,
+    rows: usize,
+    dim: usize,
+    borrowed: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: a row is handed out as if the matrix had been split into rows beforehand; see `Rows::row`.
+unsafe impl<T: Send> Send for Rows<'_, T> {}
+// SAFETY: as above; shared access alone reaches no element.
+unsafe impl<T: Send> Sync for Rows<'_, T> {}
+
+impl<'a, T> Rows<'a, T> {
+    /// Rows of width `dim`.
+    pub fn new(values: &'a mut [T], dim: usize) -> Self {
+        Self { first: values.as_mut_ptr(), rows: values.len() / dim.max(1), dim, borrowed: PhantomData }
+    }
+
+    /// Row `row`.
+    ///
+    /// # Safety
+    /// No other reference to the same row may live as long as this one.
+    #[inline(always)]
+    #[allow(clippy::mut_from_ref)]
+    pub unsafe fn row(&self, row: usize) -> &mut [T] {
+        assert!(row < self.rows, "row {row} of {}", self.rows);
+        // SAFETY: within the matrix, as checked; alone by the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.first.add(row * self.dim), self.dim) }
+    }
+}

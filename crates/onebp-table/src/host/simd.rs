@@ -1,0 +1,156 @@
+//! Arithmetic on rows, in vectors of whatever width the CPU has: one source, compiled for SSE2, AVX2 and AVX-512 or NEON,
+//! chosen at run time by the `pulp` crate.
+//!
+//! Everything here is inlined into a function that was compiled for the chosen instruction set, see
+//! [`pulp::WithSimd`]. Element-wise functions round alike on every CPU with fused multiply-add; [`dot`] sums in an order
+//! that depends on the width of its vectors.
+
+use pulp::Simd;
+
+/// The vectors of a row, and the elements that fill none.
+#[inline(always)]
+fn split<S: Simd>(row: &[f32]) -> (&[S::f32s], &[f32]) {
+    S::as_simd_f32s(row)
+}
+
+#[inline(always)]
+fn split_mut<S: Simd>(row: &mut [f32]) -> (&mut [S::f32s], &mut [f32]) {
+    S::as_mut_simd_f32s(row)
+}
+
+/// <a, b>, both `[d]`.
+#[inline(always)]
+pub fn dot<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {
+    let ((a, a_rest), (b, b_rest)) = (split::<S>(a), split::<S>(b));
+    // Four sums at a time hide the latency of the additions.
+    let mut sums = [simd.splat_f32s(0.0); 4];
+    let (a_fours, a_ones) = a.as_chunks::<4>();
+    let (b_fours, b_ones) = b.as_chunks::<4>();
+    for (a, b) in a_fours.iter().zip(b_fours) {
+        for ((sum, &a), &b) in sums.iter_mut().zip(a).zip(b) {
+            *sum = simd.mul_add_f32s(a, b, *sum);
+        }
+    }
+    for ((sum, &a), &b) in sums.iter_mut().zip(a_ones).zip(b_ones) {
+        *sum = simd.mul_add_f32s(a, b, *sum);
+    }
+    if !a_rest.is_empty() {
+        sums[3] = simd.mul_add_f32s(simd.partial_load_f32s(a_rest), simd.partial_load_f32s(b_rest), sums[3]);
+    }
+    let [a, b, c, d] = sums;
+    simd.reduce_sum_f32s(simd.add_f32s(simd.add_f32s(a, b), simd.add_f32s(c, d)))
+}
+
+/// One vector of the result of an element-wise function of `A` rows that are written and `B` rows that are read.
+pub trait Elementwise<const A: usize, const B: usize> {
+    /// New values of the written rows.
+    fn apply<S: Simd>(&self, simd: S, written: [S::f32s; A], read: [S::f32s; B]) -> [S::f32s; A];
+}
+
+/// Applies `function` to rows of one length.
+#[inline(always)]
+pub fn apply<S: Simd, const A: usize, const B: usize>(
+    simd: S,
+    function: &impl Elementwise<A, B>,
+    written: [&mut [f32]; A],
+    read: [&[f32]; B],
+) {
+    let mut written = written.map(split_mut::<S>);
+    let read = read.map(split::<S>);
+    let whole = written.iter().map(|row| row.0.len()).chain(read.iter().map(|row| row.0.len())).min().unwrap_or(0);
+    for at in 0..whole {
+        let values = function.apply(simd, std::array::from_fn(|k| written[k].0[at]), std::array::from_fn(|k| read[k].0[at]));
+        for (row, value) in written.iter_mut().zip(values) {
+            row.0[at] = value;
+        }
+    }
+    if written.iter().any(|row| !row.1.is_empty()) {
+        let values = function.apply(
+            simd,
+            std::array::from_fn(|k| simd.partial_load_f32s(written[k].1)),
+            std::array::from_fn(|k| simd.partial_load_f32s(read[k].1)),
+        );
+        for (row, value) in written.iter_mut().zip(values) {
+            simd.partial_store_f32s(row.1, value);
+        }
+    }
+}
+
+/// x <- factor * y.
+pub struct Set(pub f32);
+impl Elementwise<1, 1> for Set {
+    #[inline(always)]
+    fn apply<S: Simd>(&self, simd: S, _: [S::f32s; 1], [y]: [S::f32s; 1]) -> [S::f32s; 1] {
+        [simd.mul_f32s(simd.splat_f32s(self.0), y)]
+    }
+}
+
+/// x <- x + factor * y.
+pub struct Add(pub f32);
+impl Elementwise<1, 1> for Add {
+    #[inline(always)]
+    fn apply<S: Simd>(&self, simd: S, [x]: [S::f32s; 1], [y]: [S::f32s; 1]) -> [S::f32s; 1] {
+        [simd.mul_add_f32s(simd.splat_f32s(self.0), y, x)]
+    }
+}
+
+/// x <- keep * x + factor * y.
+pub struct Mix(pub f32, pub f32);
+impl Elementwise<1, 1> for Mix {
+    #[inline(always)]
+    fn apply<S: Simd>(&self, simd: S, [x]: [S::f32s; 1], [y]: [S::f32s; 1]) -> [S::f32s; 1] {
+        [simd.mul_add_f32s(simd.splat_f32s(self.1), y, simd.mul_f32s(simd.splat_f32s(self.0), x))]
+    }
+}
+
+/// x <- factor * x.
+pub struct Scale(pub f32);
+impl Elementwise<1, 0> for Scale {
+    #[inline(always)]
+    fn apply<S: Simd>(&self, simd: S, [x]: [S::f32s; 1], _: [S::f32s; 0]) -> [S::f32s; 1] {
+        [simd.mul_f32s(simd.splat_f32s(self.0), x)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use pulp::{Arch, WithSimd};
+
+    struct Run<'a>(&'a [f32], &'a [f32], f32);
+    impl WithSimd for Run<'_> {
+        type Output = (f32, Vec<f32>, Vec<f32>, Vec<f32>);
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
+            let Self(x, y, c) = self;
+            let run = |function: &dyn Fn(&mut [f32])| {
+                let mut x = x.to_vec();
+                function(&mut x);
+                x
+            };
+            (
+                dot(simd, x, y),
+                run(&|x| apply(simd, &Set(c), [x], [y])),
+                run(&|x| apply(simd, &Mix(0.5, c), [x], [y])),
+                run(&|x| apply(simd, &Scale(c), [x], [])),
+            )
+        }
+    }
+
+    proptest! {
+        /// Every length, so that rows of any width are covered, on the best instruction set and on none.
+        #[test]
+        fn equals_plain_loops(pairs in prop::collection::vec((-2f32..2.0, -2f32..2.0), 0..200), c in -2f32..2.0) {
+            let (x, y): (Vec<f32>, Vec<f32>) = pairs.into_iter().unzip();
+            let close = |a: f32, b: f32| (a - b).abs() <= 1e-5 * (1.0 + x.len() as f32);
+            for arch in [Arch::new(), Arch::Scalar] {
+                let (product, set, mix, scaled) = arch.dispatch(Run(&x, &y, c));
+                prop_assert!(close(product, x.iter().zip(&y).map(|(a, b)| a * b).sum()));
+                for k in 0..x.len() {
+                    prop_assert!(close(set[k], c * y[k]) && close(mix[k], 0.5 * x[k] + c * y[k]) && close(scaled[k], c * x[k]));
+                }
+            }
+        }
+    }
+}

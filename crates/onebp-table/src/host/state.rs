@@ -1,0 +1,140 @@
+//! The optimizer state of a table on the CPU, and the moves of its rows.
+
+use super::{
+    memory::Memory,
+    rules::{Adagrad, AdamStep, Descend, mean_square, rest_adam, step_adam, unrest_adam},
+    shared::Rows,
+    simd::apply,
+};
+use crate::{
+    Error, Optimizer, Rule,
+    optimizer::{
+        ADAGRAD_EPSILON,
+        adam::Schedule,
+    },
+};
+use burn::tensor::Device;
+use pulp::Simd;
+
+/// State of every row, `[rows]`.
+pub struct State {
+    optimizer: Optimizer,
+    /// Steps and silent steps of Adam.
+    pub schedule: Option<Schedule>,
+    /// Matrices of [`Rule::state`].
+    pub matrices: Vec<(Memory, usize)>,
+    /// The step at which each row stands, for dense Adam; `[rows]`, else empty.
+    pub time: Vec<u32>,
+    /// Steps done.
+    pub step: u32,
+}
+
+impl State {
+    /// No step yet, for a table of this shape.
+    pub fn new(optimizer: &Optimizer, [rows, dim]: [usize; 2], device: &Device) -> Result<Self, Error> {
+        let matrix = |&(_, whole): &(&str, bool)| {
+            let width = if whole { dim } else { 1 };
+            Ok((Memory::new(&vec![0.0; rows * width], [rows, width], device)?, width))
+        };
+        Ok(Self {
+            optimizer: *optimizer,
+            schedule: matches!(optimizer.rule, Rule::Adam | Rule::LazyAdam)
+                .then(|| Schedule::new(optimizer.learning_rate, optimizer.weight_decay)),
+            matrices: optimizer.rule.state().iter().map(matrix).collect::<Result<_, Error>>()?,
+            time: if optimizer.rule == Rule::Adam { vec![0; rows] } else { Vec::new() },
+            step: 0,
+        })
+    }
+
+    /// Opens the state for rows that are moved by several threads, each by one only.
+    pub fn open(&mut self) -> Open<'_> {
+        let mut matrices = self.matrices.iter_mut().map(|(memory, width)| Rows::new(memory.as_mut_slice(), *width));
+        Open {
+            optimizer: self.optimizer,
+            schedule: self.schedule.as_ref(),
+            matrices: std::array::from_fn(|_| matrices.next()),
+            time: Rows::new(&mut self.time, 1),
+            step: self.step,
+        }
+    }
+}
+
+/// A state opened for one step.
+pub struct Open<'a> {
+    optimizer: Optimizer,
+    schedule: Option<&'a Schedule>,
+    matrices: [Option<Rows<'a>>; 2],
+    time: Rows<'a, u32>,
+    step: u32,
+}
+
+impl Open<'_> {
+    /// Brings row `row`, `w`, to the step before the one under way, over the silent steps since it was last moved.
+    ///
+    /// # Safety
+    /// No other thread may be at this row.
+    #[inline(always)]
+    pub unsafe fn settle<S: Simd>(&self, simd: S, row: usize, w: &mut [f32]) {
+        let (Rule::Adam, Some(schedule), [Some(m), Some(v)]) = (self.optimizer.rule, self.schedule, &self.matrices) else {
+            return;
+        };
+        // SAFETY: by the caller's promise.
+        let (time, m, v) = unsafe { (&mut self.time.row(row)[0], m.row(row), v.row(row)) };
+        // A row that has never moved has no momentum; without decay it rests.
+        if *time >= self.step || (*time == 0 && self.optimizer.weight_decay == 0.0) {
+            return;
+        }
+        let way = schedule.way(*time, self.step, false);
+        rest_adam(simd, schedule, self.optimizer.weight_decay as f32, &way, [w, m, v]);
+        *time = self.step;
+    }
+
+    /// Moves row `row`, `w`, along its accumulated gradient `g`, which is scratch afterwards, and over the `rest` silent
+    /// steps that follow. The row must be settled.
+    ///
+    /// # Safety
+    /// No other thread may be at this row.
+    #[inline(always)]
+    pub unsafe fn advance<S: Simd>(&self, simd: S, row: usize, rest: u32, w: &mut [f32], g: &mut [f32]) {
+        let (rate, decay) = (self.optimizer.learning_rate as f32, self.optimizer.weight_decay as f32);
+        let now = self.step + 1;
+        // SAFETY: by the caller's promise.
+        let matrix = |k: usize| self.matrices[k].as_ref().map(|rows| unsafe { rows.row(row) });
+        match (self.optimizer.rule, self.schedule, matrix(0), matrix(1)) {
+            (Rule::Adam, Some(schedule), Some(m), Some(v)) => {
+                let way = schedule.way(now, now + rest, true);
+                step_adam(simd, schedule, decay, &way, [w, m, v], g);
+                // SAFETY: by the caller's promise.
+                unsafe { self.time.row(row)[0] = now + rest };
+            }
+            (Rule::LazyAdam, Some(schedule), Some(m), Some(v)) => {
+                apply(simd, &AdamStep { correction: schedule.correction(now), decay }, [w, m, v], [g]);
+            }
+            (Rule::Adagrad, _, Some(sum), _) => apply(simd, &Adagrad { rate, decay }, [w, sum], [g]),
+            (Rule::RowwiseAdagrad, _, Some(sum), _) => {
+                sum[0] += mean_square(simd, decay, w, g);
+                let rate = rate / (sum[0].sqrt() + ADAGRAD_EPSILON as f32);
+                apply(simd, &Descend { rate, decay: 0.0 }, [w], [g]);
+            }
+            _ => apply(simd, &Descend { rate, decay }, [w], [g]),
+        }
+    }
+}
+
+/// One row of a table whose rows stand at different steps, as it is at step `now`.
+#[inline(always)]
+pub fn view<S: Simd>(
+    simd: S,
+    schedule: &Schedule,
+    decay: f32,
+    (time, now): (u32, u32),
+    w: &mut [f32],
+    moments: [&mut [f32]; 2],
+) {
+    let [m, v] = moments;
+    if time < now && (time > 0 || decay != 0.0) {
+        rest_adam(simd, schedule, decay, &schedule.way(time, now, false), [w, m, v]);
+    } else if time > now {
+        unrest_adam(simd, schedule, decay, &schedule.way(now, time, false), w, [m, v]);
+    }
+}

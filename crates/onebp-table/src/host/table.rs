@@ -1,0 +1,372 @@
+//! A table in the memory of a CPU backend.
+
+use super::{
+    memory::Memory,
+    shared::Rows,
+    simd::{Add, Mix, Scale, Set, apply, dot},
+    state::{Open, State, view},
+};
+use crate::{Aggregation, Embedding, Error, Optimizer, Projection, Rule, Table, TableState, Touched, optimizer::adam::Schedule, portable::ids,
+};
+use burn::tensor::{Device, Tensor};
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+use std::{cell::RefCell, ops::Range};
+
+/// Elements of the rows that a thread takes at a time: enough to be worth the handing over.
+const GRAIN: usize = 8192;
+
+/// A table of `burn-ndarray` or `burn-flex`, worked on in place.
+pub struct HostTable {
+    pub(super) weights: Memory,
+    pub(super) state: Option<State>,
+    optimizer: Option<Optimizer>,
+    shape: [usize; 2],
+    arch: Arch,
+    device: Device,
+}
+
+thread_local! {
+    /// One row's gradient.
+    static GRADIENT: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Lends this thread's gradient row `[dim]`, of any contents.
+#[inline(always)]
+pub fn with_gradient<T>(dim: usize, work: impl FnOnce(&mut [f32]) -> T) -> T {
+    GRADIENT.with_borrow_mut(|row| {
+        if row.len() < dim {
+            row.resize(dim, 0.0);
+        }
+        work(&mut row[..dim])
+    })
+}
+
+/// Distinct rows of a batch, by their index in [`Touched`], each to be worked on once.
+pub trait RowWork: Sync {
+    /// Works on the rows `range`.
+    fn run<S: Simd>(&self, simd: S, range: Range<usize>);
+}
+
+/// Runs `work` on `count` rows of width `dim`, on all threads of the pool.
+pub fn for_rows(arch: Arch, count: usize, dim: usize, work: &impl RowWork) {
+    struct Chunk<'a, W>(&'a W, Range<usize>);
+    impl<W: RowWork> WithSimd for Chunk<'_, W> {
+        type Output = ();
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) {
+            self.0.run(simd, self.1);
+        }
+    }
+    let grain = (GRAIN / dim.max(1)).max(1);
+    (0..count.div_ceil(grain)).into_par_iter().for_each(|chunk| {
+        let start = chunk * grain;
+        arch.dispatch(Chunk(work, start..count.min(start + grain)));
+    });
+}
+
+/// Where the gradients of a row's places come from.
+pub trait Gradients: Sync {
+    /// The vector of a place and its factor.
+    fn of(&self, place: usize) -> (f32, &[f32]);
+}
+
+impl HostTable {
+    /// Width of a row.
+    pub fn dim(&self) -> usize {
+        self.shape[1]
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.shape[0]
+    }
+
+    /// Counts a step whose rows have been advanced by hand.
+    pub(super) fn finish_step(&mut self) {
+        if let Some(state) = &mut self.state {
+            state.step += 1;
+        }
+    }
+
+    /// Instruction set in use.
+    pub fn arch(&self) -> Arch {
+        self.arch
+    }
+
+    /// Brings the rows that are not there yet to the step before the next one.
+    pub fn settle(&mut self, touched: &Touched) {
+        struct Settle<'a> {
+            rows: &'a [u32],
+            weights: Rows<'a>,
+            state: Open<'a>,
+        }
+        impl RowWork for Settle<'_> {
+            #[inline(always)]
+            fn run<S: Simd>(&self, simd: S, range: Range<usize>) {
+                for &row in &self.rows[range] {
+                    let row = row as usize;
+                    // SAFETY: rows are distinct.
+                    unsafe { self.state.settle(simd, row, self.weights.row(row)) };
+                }
+            }
+        }
+        let [_, dim] = self.shape;
+        let Some(state) = &mut self.state else { return };
+        let late = state.time.len() > 0 && touched.rows.iter().any(|&row| state.time[row as usize] < state.step);
+        if late {
+            let work = Settle {
+                rows: &touched.rows,
+                weights: Rows::new(self.weights.as_mut_slice(), dim),
+                state: state.open(),
+            };
+            for_rows(self.arch, touched.len(), dim, &work);
+        }
+    }
+
+    /// One step of every distinct row along the sum of its places' gradients. Rows must be settled.
+    pub fn step(&mut self, touched: &Touched, gradients: &impl Gradients) -> Result<(), Error> {
+        struct Step<'a, G> {
+            touched: &'a Touched,
+            weights: Rows<'a>,
+            state: Open<'a>,
+            gradients: &'a G,
+            dim: usize,
+        }
+        impl<G: Gradients> RowWork for Step<'_, G> {
+            #[inline(always)]
+            fn run<S: Simd>(&self, simd: S, range: Range<usize>) {
+                with_gradient(self.dim, |g| {
+                    for q in range {
+                        sum(simd, self.touched.places(q), self.gradients, g);
+                        let row = self.touched.rows[q] as usize;
+                        // SAFETY: rows are distinct.
+                        unsafe { self.state.advance(simd, row, self.touched.rest[q], self.weights.row(row), g) };
+                    }
+                });
+            }
+        }
+        let [_, dim] = self.shape;
+        let state = self.state.as_mut().ok_or_else(|| Error::Execution("the table has no optimizer".into()))?;
+        let work = Step {
+            touched,
+            weights: Rows::new(self.weights.as_mut_slice(), dim),
+            state: state.open(),
+            gradients,
+            dim,
+        };
+        for_rows(self.arch, touched.len(), dim, &work);
+        state.step += 1;
+        Ok(())
+    }
+}
+
+/// g <- sum of factor * vector over the places, in their order.
+#[inline(always)]
+pub fn sum<S: Simd>(simd: S, places: &[u32], gradients: &impl Gradients, g: &mut [f32]) {
+    let mut places = places.iter();
+    if let Some(&first) = places.next() {
+        let (factor, vector) = gradients.of(first as usize);
+        apply(simd, &Set(factor), [&mut *g], [vector]);
+    }
+    for &place in places {
+        let (factor, vector) = gradients.of(place as usize);
+        apply(simd, &Add(factor), [&mut *g], [vector]);
+    }
+}
+
+/// Rows of a gradient tensor, one for each place.
+struct OfPlaces<'a> {
+    values: &'a [f32],
+    dim: usize,
+}
+
+impl Gradients for OfPlaces<'_> {
+    #[inline(always)]
+    fn of(&self, place: usize) -> (f32, &[f32]) {
+        (1.0, &self.values[place * self.dim..(place + 1) * self.dim])
+    }
+}
+
+impl Embedding for HostTable {
+    fn new(table: &Table, optimizer: Option<&Optimizer>, device: &Device) -> Result<Self, Error> {
+        let shape = [table.rows, table.dim];
+        Ok(Self {
+            weights: Memory::new(&table.values, shape, device)?,
+            state: optimizer.map(|optimizer| State::new(optimizer, shape, device)).transpose()?,
+            optimizer: optimizer.copied(),
+            shape,
+            arch: Arch::new(),
+            device: device.clone().without_autodiff(),
+        })
+    }
+
+    fn gather(&mut self, touched: &Touched, rows: &[u32]) -> Result<Tensor<2>, Error> {
+        self.settle(touched);
+        Ok(self.weights.tensor().select(0, ids(rows, &self.device)))
+    }
+
+    fn update(&mut self, touched: &Touched, gradients: Tensor<2>) -> Result<(), Error> {
+        let failed = |error: String| Error::Execution(error);
+        let data = gradients.try_into_data().map_err(|error| failed(format!("{error:?}")))?;
+        let values = data.as_slice::<f32>().map_err(|error| failed(format!("{error:?}")))?;
+        let dim = self.dim();
+        self.step(touched, &OfPlaces { values, dim })
+    }
+
+    fn aggregate(
+        &mut self,
+        touched: &Touched,
+        aggregation: &Aggregation,
+        other: &mut Self,
+        towards: &[u32],
+    ) -> Result<(), Error> {
+        struct Follow<'a> {
+            touched: &'a Touched,
+            aggregation: &'a Aggregation,
+            rows: Rows<'a>,
+            other: &'a [f32],
+            towards: &'a [u32],
+            dim: usize,
+        }
+        impl RowWork for Follow<'_> {
+            #[inline(always)]
+            fn run<S: Simd>(&self, simd: S, range: Range<usize>) {
+                for q in range {
+                    // SAFETY: rows are distinct.
+                    let row = unsafe { self.rows.row(self.touched.rows[q] as usize) };
+                    let places = self.touched.places(q);
+                    for (which, &place) in places.iter().enumerate() {
+                        let other = self.towards[place as usize] as usize * self.dim;
+                        let other = &self.other[other..other + self.dim];
+                        let weight = self.aggregation.weight(which, places.len());
+                        match which {
+                            0 => apply(simd, &Mix(self.aggregation.keep(places.len()), weight), [&mut *row], [other]),
+                            _ => apply(simd, &Add(weight), [&mut *row], [other]),
+                        }
+                    }
+                }
+            }
+        }
+        let [_, dim] = self.shape;
+        let rows = Rows::new(self.weights.as_mut_slice(), dim);
+        let work = Follow { touched, aggregation, rows, other: other.weights.as_slice(), towards, dim };
+        for_rows(self.arch, touched.len(), dim, &work);
+        Ok(())
+    }
+
+    fn project(&mut self, touched: &Touched, projection: Projection) -> Result<(), Error> {
+        struct Project<'a> {
+            touched: &'a Touched,
+            rows: Rows<'a>,
+            projection: Projection,
+        }
+        impl RowWork for Project<'_> {
+            #[inline(always)]
+            fn run<S: Simd>(&self, simd: S, range: Range<usize>) {
+                for q in range {
+                    // SAFETY: rows are distinct.
+                    let row = unsafe { self.rows.row(self.touched.rows[q] as usize) };
+                    let norm = dot(simd, row, row).sqrt();
+                    let apart = match self.projection {
+                        Projection::Ball => norm > 1.0,
+                        Projection::Sphere => norm > 0.0,
+                    };
+                    if apart {
+                        apply(simd, &Scale(1.0 / norm), [row], []);
+                    }
+                }
+            }
+        }
+        let [_, dim] = self.shape;
+        let rows = Rows::new(self.weights.as_mut_slice(), dim);
+        for_rows(self.arch, touched.len(), dim, &Project { touched, rows, projection });
+        Ok(())
+    }
+
+    fn view(&self) -> Result<Table, Error> {
+        let [rows, dim] = self.shape;
+        let mut table = Table { values: self.weights.as_slice().to_vec(), rows, dim };
+        if let (Some(Optimizer { rule: Rule::Adam, weight_decay, .. }), Some(state)) = (&self.optimizer, &self.state)
+            && let Some(schedule) = &state.schedule
+        {
+            let [m, v] = [0, 1].map(|k| state.matrices[k].0.as_slice());
+            catch_up(&mut table, schedule, *weight_decay, [m, v], &state.time, state.step);
+        }
+        Ok(table)
+    }
+
+    fn state(&self) -> Result<TableState, Error> {
+        let [rows, dim] = self.shape;
+        let weights = Table { values: self.weights.as_slice().to_vec(), rows, dim };
+        let (Some(optimizer), Some(state)) = (&self.optimizer, &self.state) else {
+            return Ok(TableState { weights, ..TableState::default() });
+        };
+        let names = optimizer.rule.state().iter().map(|(name, _)| name.to_string());
+        let matrices = state.matrices.iter().map(|(memory, width)| Table { values: memory.as_slice().to_vec(), rows, dim: *width });
+        Ok(TableState { weights, matrices: names.zip(matrices).collect(), time: state.time.clone(), step: state.step.into() })
+    }
+
+    fn restore(&mut self, stored: &TableState) -> Result<(), Error> {
+        stored.check(self.shape, self.optimizer.as_ref())?;
+        self.weights.as_mut_slice().copy_from_slice(&stored.weights.values);
+        if let (Some(optimizer), Some(state)) = (&self.optimizer, &mut self.state) {
+            for ((name, _), (memory, _)) in optimizer.rule.state().iter().zip(&mut state.matrices) {
+                memory.as_mut_slice().copy_from_slice(&stored.matrices[*name].values);
+            }
+            state.time.copy_from_slice(&stored.time);
+            state.step = stored.step as u32;
+        }
+        Ok(())
+    }
+}
+
+/// A stored table of dense Adam as it would be read now: every row caught up.
+pub fn view_of(state: TableState, optimizer: &Optimizer) -> Table {
+    let TableState { mut weights, matrices, time, step } = state;
+    let schedule = Schedule::new(optimizer.learning_rate, optimizer.weight_decay);
+    if let [Some(m), Some(v)] = ["moment_1", "moment_2"].map(|name| matrices.get(name)) {
+        catch_up(&mut weights, &schedule, optimizer.weight_decay, [&m.values, &v.values], &time, step as u32);
+    }
+    weights
+}
+
+/// Brings the rows of `table`, which stand at the steps `time` of dense Adam, to step `now`.
+fn catch_up(
+    table: &mut Table,
+    schedule: &Schedule,
+    weight_decay: f64,
+    moments: [&[f32]; 2],
+    time: &[u32],
+    now: u32,
+) {
+    struct View<'a> {
+        schedule: &'a Schedule,
+        decay: f32,
+        rows: Rows<'a>,
+        moments: [&'a [f32]; 2],
+        time: &'a [u32],
+        now: u32,
+        dim: usize,
+    }
+    impl RowWork for View<'_> {
+        #[inline(always)]
+        fn run<S: Simd>(&self, simd: S, range: Range<usize>) {
+            with_gradient(2 * self.dim, |copies| {
+                for row in range.filter(|&row| self.time[row] != self.now) {
+                    let (m, v) = copies.split_at_mut(self.dim);
+                    for (copy, moment) in [&mut *m, &mut *v].into_iter().zip(self.moments) {
+                        copy.copy_from_slice(&moment[row * self.dim..(row + 1) * self.dim]);
+                    }
+                    // SAFETY: rows are distinct.
+                    let w = unsafe { self.rows.row(row) };
+                    view(simd, self.schedule, self.decay, (self.time[row], self.now), w, [m, v]);
+                }
+            });
+        }
+    }
+    let (count, dim) = (table.rows, table.dim);
+    let rows = Rows::new(&mut table.values, dim);
+    let work = View { schedule, decay: weight_decay as f32, rows, moments, time, now, dim };
+    for_rows(Arch::new(), count, dim, &work);
+}

@@ -1,0 +1,28 @@
+//! Embedding tables on a device, and what may happen to their rows.
+//!
+//! A step of a recommender touches a few thousand of perhaps millions of rows. This crate gathers those rows, accumulates
+//! their gradients in a fixed order, moves them by a row optimizer, or by the moving aggregation of OneBP, and knows the
+//! whole step of table lookup with InfoNCE as one. The only crate that names a backend's memory.
+//!
+//! One interface, [`Embedding`] and [`FusedInfoNce`], and three implementations: [`portable`] (plain Burn tensor
+//! operations, any backend: slow, obvious, the oracle), [`host`] (SIMD and threads in the memory of the CPU backends) and
+//! [`cube`] (CubeCL kernels on the GPU). One conformance suite runs over all three.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod aggregation;
+mod batch;
+mod embedding;
+mod error;
+pub mod host;
+pub mod optimizer;
+pub mod portable;
+mod table;
+mod touched;
+
+pub use aggregation::{Aggregation, Duplicates};
+pub use batch::Batch;
+pub use embedding::{Embedding, Follow, FusedInfoNce, Projection, TableState};
+pub use error::Error;
+pub use optimizer::{Optimizer, Rule};
+pub use table::Table;
+pub use touched::{Grouping, Touched};

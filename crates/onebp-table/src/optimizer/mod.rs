@@ -1,0 +1,85 @@
+//! Optimizers of rows: how a row moves along its accumulated gradient g, and what happens to rows that no batch touches.
+//!
+//! With step t of the table (from 1), learning rate lr, weight decay l2 (coupled: g <- g + l2 w first):
+//!
+//! | name | state of a row | a touched row | an untouched row |
+//! |---|---|---|---|
+//! | `adam` | m, v `[d]` | m <- b1 m + (1 - b1) g; v <- b2 v + (1 - b2) g^2; w <- w - lr m^ / (sqrt(v^) + eps) | the same with a loss gradient of zero: dense Adam, exactly |
+//! | `lazy-adam` | m, v `[d]` | as `adam` | rests |
+//! | `adagrad` | a `[d]` | a <- a + g^2; w <- w - lr g / (sqrt(a) + eps) | rests |
+//! | `rowwise-adagrad` | a `[1]` | a <- a + mean(g^2); w <- w - lr g / (sqrt(a) + eps) | rests |
+//! | `sgd` | none | w <- w - lr g | rests |
+//!
+//! m^ = m / (1 - b1^t), v^ = v / (1 - b2^t); b1 = 0.9, b2 = 0.999; eps = 1e-8 for Adam and 1e-10 for Adagrad. Where rows
+//! rest, weight decay rests too: it reaches a row with its gradients.
+//!
+//! Sources: Kingma and Ba, "Adam", ICLR 2015; Duchi, Hazan, Singer, "Adaptive Subgradient Methods", JMLR 2011; the
+//! row-wise form as in Mudigere et al., "Software-Hardware Co-design for Fast and Scalable Training of Deep Learning
+//! Recommendation Models", ISCA 2022; lazy Adam as TensorFlow Addons and PyTorch's `SparseAdam` have it.
+
+pub mod adam;
+
+use serde::{Deserialize, Serialize};
+
+/// How fast the first moment forgets, b1.
+pub const BETA_1: f64 = 0.9;
+/// How fast the second moment forgets, b2.
+pub const BETA_2: f64 = 0.999;
+/// Adam's epsilon.
+pub const ADAM_EPSILON: f64 = 1e-8;
+/// Adagrad's epsilon.
+pub const ADAGRAD_EPSILON: f64 = 1e-10;
+
+/// An optimizer by its name on the command line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rule {
+    /// The paper's: dense Adam, exactly.
+    #[default]
+    Adam,
+    /// Adam on touched rows only.
+    LazyAdam,
+    /// One accumulator for every element.
+    Adagrad,
+    /// One accumulator for every row.
+    RowwiseAdagrad,
+    /// No state.
+    Sgd,
+}
+
+impl Rule {
+    /// All names, in the order in which help texts list them.
+    pub const ALL: [Rule; 5] = [Self::Adam, Self::LazyAdam, Self::Adagrad, Self::RowwiseAdagrad, Self::Sgd];
+
+    /// The name on the command line and in configuration files.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Adam => "adam",
+            Self::LazyAdam => "lazy-adam",
+            Self::Adagrad => "adagrad",
+            Self::RowwiseAdagrad => "rowwise-adagrad",
+            Self::Sgd => "sgd",
+        }
+    }
+
+    /// The matrices of its state by name, and whether each is as wide as a row, or a single column.
+    pub fn state(self) -> &'static [(&'static str, bool)] {
+        match self {
+            Self::Adam | Self::LazyAdam => &[("moment_1", true), ("moment_2", true)],
+            Self::Adagrad => &[("accumulator", true)],
+            Self::RowwiseAdagrad => &[("accumulator", false)],
+            Self::Sgd => &[],
+        }
+    }
+}
+
+/// The optimizer of one table.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Optimizer {
+    /// The rule.
+    pub rule: Rule,
+    /// Learning rate.
+    pub learning_rate: f64,
+    /// Coupled L2.
+    pub weight_decay: f64,
+}
