@@ -74,6 +74,12 @@ impl Csr {
         self.items.is_empty()
     }
 
+    /// Where the pairs of `user` begin among all pairs.
+    #[inline]
+    pub fn start(&self, user: u32) -> usize {
+        self.offsets[user as usize]
+    }
+
     /// The items of `user`, ascending.
     #[inline]
     pub fn row(&self, user: u32) -> &[u32] {

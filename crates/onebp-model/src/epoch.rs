@@ -13,7 +13,7 @@ use rayon::prelude::*;
 /// the same rows.
 pub struct Epoch<'a> {
     train: &'a Csr,
-    sampler: &'a Uniform,
+    sampler: &'a Uniform<'a>,
     order: Vec<(u32, u32)>,
     number: u32,
     batch_size: usize,
@@ -26,7 +26,7 @@ impl<'a> Epoch<'a> {
     /// The incomplete last batch is dropped, as the authors do, unless `keep_last` is set or it is the only one.
     pub fn new(
         train: &'a Csr,
-        sampler: &'a Uniform,
+        sampler: &'a Uniform<'a>,
         seed: u64,
         number: u32,
         batch_size: usize,
@@ -90,7 +90,7 @@ impl<'a> Epoch<'a> {
                 items[0] = positive;
                 // Without a negative the row must still name items: its positive, at weight 0.
                 items[1..].fill(positive);
-                let found = self.sampler.draw(self.train.row(user), self.number, position, &mut items[1..]);
+                let found = self.sampler.draw(user, self.number, position, &mut items[1..]);
                 weights[row] = if found { 1.0 } else { 0.0 };
             }
         });
@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn every_pair_once_and_the_rest_dropped_or_kept() {
         let train = train();
-        let sampler = Uniform::new(train.columns(), 3, 9);
+        let sampler = Uniform::new(&train, 3, 9);
         let kept = Epoch::new(&train, &sampler, 9, 1, 8, true);
         let seen: HashSet<_> = rows(&kept).into_iter().map(|(u, i, _)| (u, i)).collect();
         assert_eq!(seen.len(), train.len());
@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn rows_do_not_depend_on_batch_size_or_threads() {
         let train = train();
-        let sampler = Uniform::new(train.columns(), 3, 9);
+        let sampler = Uniform::new(&train, 3, 9);
         let one = rows(&Epoch::new(&train, &sampler, 9, 4, 1000, true));
         let many = rows(&Epoch::new(&train, &sampler, 9, 4, 4, true));
         assert_eq!(one, many);

@@ -117,7 +117,7 @@ mod tests {
     fn batches_come_in_order_and_know_when_their_rows_come_again() {
         let pairs: Vec<_> = (0..40u32).flat_map(|u| (0..9u32).map(move |k| (u, (u * 7 + k * 5) % 90))).collect();
         let train = Csr::from_pairs(40, 90, &pairs).unwrap();
-        let sampler = Uniform::new(90, 3, 7);
+        let sampler = Uniform::new(&train, 3, 7);
         let epoch = |number| Epoch::new(&train, &sampler, 7, number, 8, true);
         let mut feed = Feed::new(epoch(1), 0);
         for number in [1, 2] {
@@ -126,7 +126,10 @@ mod tests {
             assert_eq!(whole.len(), plain.len());
             for (index, batch) in whole.iter().enumerate() {
                 let expected = plain.batch(index);
-                assert_eq!((&batch.users, &batch.items, &batch.weights), (&expected.users, &expected.items, &expected.weights));
+                assert_eq!(
+                    (&batch.users, &batch.items, &batch.weights),
+                    (&expected.users, &expected.items, &expected.weights)
+                );
                 for (found, of) in [
                     (&batch.touched_users, (|batch| &batch.touched_users) as fn(&Batch) -> &Touched),
                     (&batch.touched_items, |batch| &batch.touched_items),

@@ -11,7 +11,10 @@
 //! moment leaves the old record with its files, or the new one with its own.
 
 use crate::{Error, atomic, protocol::Selection};
-use onebp_model::{Hyperparameters, Method, Table, Tables, engine::{State, Tensors, Times}};
+use onebp_model::{
+    Hyperparameters, Method, Table, Tables,
+    engine::{State, Tensors, Times},
+};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -293,7 +296,10 @@ const TIME: &str = "time.";
 ///
 /// # Errors
 /// Says what safetensors refused.
-pub fn to_safetensors<'a>(tables: impl Iterator<Item = (&'a str, &'a Table)>, times: &Times) -> Result<Vec<u8>, String> {
+pub fn to_safetensors<'a>(
+    tables: impl Iterator<Item = (&'a str, &'a Table)>,
+    times: &Times,
+) -> Result<Vec<u8>, String> {
     let floats = tables.map(|(name, table)| {
         let bytes: Vec<u8> = table.values.iter().flat_map(|value| value.to_le_bytes()).collect();
         (name.to_string(), Dtype::F32, vec![table.rows, table.dim], bytes)

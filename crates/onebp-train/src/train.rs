@@ -125,8 +125,8 @@ impl<'a> Run<'a> {
     pub fn train(mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Outcome, Error> {
         let Settings { seed, eval_every, epochs, .. } = *self.settings;
         let hyper = &self.settings.hyper;
-        let sampler = Uniform::new(self.data.items.len(), hyper.negatives, seed);
         let fit = &self.parts.fit;
+        let sampler = Uniform::new(fit, hyper.negatives, seed);
         let epoch_of = |number| Epoch::new(fit, &sampler, seed, number, hyper.batch_size, hyper.keep_last);
         let mut feed: Option<Feed> = None;
         if !self.checkpoints.exists() {

@@ -151,10 +151,9 @@ impl Engine for Autodiff {
 
     fn restore(&mut self, state: &State) -> Result<(), Error> {
         let (users, items) = (state.table(USERS)?, state.table(ITEMS)?);
-        for (name, stored, table, optimizer) in [
-            (USERS, &users, &self.model.users, &mut self.users),
-            (ITEMS, &items, &self.model.items, &mut self.items),
-        ] {
+        for (name, stored, table, optimizer) in
+            [(USERS, &users, &self.model.users, &mut self.users), (ITEMS, &items, &self.model.items, &mut self.items)]
+        {
             let fits = |error| Error::of_table(name, error);
             stored.check(table.val().dims(), optimizer.as_ref().map(PortableOptimizer::optimizer)).map_err(fits)?;
             if let Some(optimizer) = optimizer {

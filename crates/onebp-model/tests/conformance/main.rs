@@ -67,13 +67,7 @@ fn small_batch(users: Vec<u32>, items: Vec<u32>) -> Batch {
 }
 
 /// Tables after one step, and its loss.
-fn step(
-    method: Method,
-    hyper: &Hyperparameters,
-    tables: &Tables,
-    batch: &Batch,
-    rig: &Rig,
-) -> (Tables, f64) {
+fn step(method: Method, hyper: &Hyperparameters, tables: &Tables, batch: &Batch, rig: &Rig) -> (Tables, f64) {
     let mut engine = engine(method, hyper, tables, rig);
     engine.step(batch).unwrap();
     (engine.tables().unwrap(), engine.take_loss().unwrap())

@@ -15,7 +15,7 @@ use super::{
     shared::Rows,
     simd::{Add, Set, apply, dot},
     state::Open,
-    table::{Gradients, RowWork, for_rows, with_gradient},
+    table::{Gradients, RowWork, for_rows},
 };
 use crate::{Batch, Embedding, Error, Follow, FusedInfoNce, Grouping, Touched};
 use pulp::Simd;
@@ -61,7 +61,7 @@ struct Scores<'a> {
 
 impl RowWork for Scores<'_> {
     #[inline(always)]
-    fn run<S: Simd>(&self, simd: S, range: Range<usize>) {
+    fn run<S: Simd>(&self, simd: S, range: Range<usize>, scratch: &mut [f32]) {
         let width = self.batch.width();
         for q in range {
             let id = self.batch.touched_users.rows[q] as usize;
@@ -82,27 +82,26 @@ impl RowWork for Scores<'_> {
                 factors.iter_mut().for_each(|factor| *factor *= scale);
             }
             if let Learnt::Staged(state, staged) = &self.learnt {
-                with_gradient(self.dim, |g| {
-                    let mut first = true;
-                    for &place in places {
-                        let place = place as usize;
-                        // SAFETY: as above.
-                        let factors = unsafe { self.factors.row(place) };
-                        for (&factor, &item) in factors.iter().zip(&self.batch.items[place * width..]) {
-                            let item = self.item(item);
-                            match std::mem::take(&mut first) {
-                                true => apply(simd, &Set(factor), [&mut *g], [item]),
-                                false => apply(simd, &Add(factor), [&mut *g], [item]),
-                            }
+                let g = &mut scratch[..self.dim];
+                let mut first = true;
+                for &place in places {
+                    let place = place as usize;
+                    // SAFETY: as above.
+                    let factors = unsafe { self.factors.row(place) };
+                    for (&factor, &item) in factors.iter().zip(&self.batch.items[place * width..]) {
+                        let item = self.item(item);
+                        match std::mem::take(&mut first) {
+                            true => apply(simd, &Set(factor), [&mut *g], [item]),
+                            false => apply(simd, &Add(factor), [&mut *g], [item]),
                         }
                     }
-                    // SAFETY: users are distinct.
-                    unsafe {
-                        let new = staged.row(q);
-                        new.copy_from_slice(user);
-                        state.advance(simd, id, self.batch.touched_users.rest[q], new, g);
-                    }
-                });
+                }
+                // SAFETY: users are distinct.
+                unsafe {
+                    let new = staged.row(q);
+                    new.copy_from_slice(user);
+                    state.advance(simd, id, self.batch.touched_users.rest[q], new, g);
+                }
             }
         }
     }
@@ -156,7 +155,7 @@ struct Publish<'a> {
 
 impl RowWork for Publish<'_> {
     #[inline(always)]
-    fn run<S: Simd>(&self, _: S, range: Range<usize>) {
+    fn run<S: Simd>(&self, _: S, range: Range<usize>, _: &mut [f32]) {
         for q in range {
             // SAFETY: rows are distinct.
             let row = unsafe { self.table.row(self.rows[q] as usize) };
@@ -210,19 +209,18 @@ impl FusedInfoNce for HostInfoNce {
             losses: Rows::new(&mut self.row_losses, 1),
             learnt,
         };
-        for_rows(arch, batch.touched_users.len(), dim * width, &scores);
+        for_rows(arch, batch.touched_users.len(), dim, width, &scores);
         self.losses.push(self.row_losses.iter().sum());
 
         if !matches!(self.follow, Follow::Items(_)) {
-            let gradients =
-                OfItems { batch, factors: &self.factors, users: users.weights.as_slice(), width, dim };
+            let gradients = OfItems { batch, factors: &self.factors, users: users.weights.as_slice(), width, dim };
             items.step(&batch.touched_items, &gradients)?;
         }
         if users_learn {
             users.finish_step();
             let rows = &batch.touched_users.rows;
             let table = Rows::new(users.weights.as_mut_slice(), dim);
-            for_rows(arch, rows.len(), dim, &Publish { rows, staged: &self.staged, table, dim });
+            for_rows(arch, rows.len(), dim, 1, &Publish { rows, staged: &self.staged, table, dim });
         }
         match &self.follow {
             Follow::Neither => Ok(()),

@@ -89,9 +89,7 @@ impl Memory {
     /// The same memory as a Burn tensor `[rows, dim]`. While it lives, writing copies.
     pub fn tensor(&self) -> Tensor<2> {
         match &self.held {
-            Held::NdArray(array) => {
-                Tensor::from_primitive::<NdArray>(NdArrayTensor::from(array.clone()))
-            }
+            Held::NdArray(array) => Tensor::from_primitive::<NdArray>(NdArrayTensor::from(array.clone())),
             Held::Flex(tensor) => Tensor::from_primitive::<Flex>(tensor.clone()),
         }
     }

@@ -59,7 +59,8 @@ pub fn apply<S: Simd, const A: usize, const B: usize>(
     let read = read.map(split::<S>);
     let whole = written.iter().map(|row| row.0.len()).chain(read.iter().map(|row| row.0.len())).min().unwrap_or(0);
     for at in 0..whole {
-        let values = function.apply(simd, std::array::from_fn(|k| written[k].0[at]), std::array::from_fn(|k| read[k].0[at]));
+        let values =
+            function.apply(simd, std::array::from_fn(|k| written[k].0[at]), std::array::from_fn(|k| read[k].0[at]));
         for (row, value) in written.iter_mut().zip(values) {
             row.0[at] = value;
         }

@@ -8,10 +8,7 @@ use super::{
 };
 use crate::{
     Error, Optimizer, Rule,
-    optimizer::{
-        ADAGRAD_EPSILON,
-        adam::Schedule,
-    },
+    optimizer::{ADAGRAD_EPSILON, adam::Schedule},
 };
 use burn::tensor::Device;
 use pulp::Simd;
@@ -75,7 +72,8 @@ impl Open<'_> {
     /// No other thread may be at this row.
     #[inline(always)]
     pub unsafe fn settle<S: Simd>(&self, simd: S, row: usize, w: &mut [f32]) {
-        let (Rule::Adam, Some(schedule), [Some(m), Some(v)]) = (self.optimizer.rule, self.schedule, &self.matrices) else {
+        let (Rule::Adam, Some(schedule), [Some(m), Some(v)]) = (self.optimizer.rule, self.schedule, &self.matrices)
+        else {
             return;
         };
         // SAFETY: by the caller's promise.

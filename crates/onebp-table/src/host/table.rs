@@ -6,7 +6,9 @@ use super::{
     simd::{Add, Mix, Scale, Set, apply, dot},
     state::{Open, State, view},
 };
-use crate::{Aggregation, Embedding, Error, Optimizer, Projection, Rule, Table, TableState, Touched, optimizer::adam::Schedule, portable::ids,
+use crate::{
+    Aggregation, Embedding, Error, Optimizer, Projection, Rule, Table, TableState, Touched, optimizer::adam::Schedule,
+    portable::ids,
 };
 use burn::tensor::{Device, Tensor};
 use pulp::{Arch, Simd, WithSimd};
@@ -26,42 +28,36 @@ pub struct HostTable {
     device: Device,
 }
 
-thread_local! {
-    /// One row's gradient.
-    static GRADIENT: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Lends this thread's gradient row `[dim]`, of any contents.
-#[inline(always)]
-pub fn with_gradient<T>(dim: usize, work: impl FnOnce(&mut [f32]) -> T) -> T {
-    GRADIENT.with_borrow_mut(|row| {
-        if row.len() < dim {
-            row.resize(dim, 0.0);
-        }
-        work(&mut row[..dim])
-    })
-}
-
 /// Distinct rows of a batch, by their index in [`Touched`], each to be worked on once.
 pub trait RowWork: Sync {
-    /// Works on the rows `range`.
-    fn run<S: Simd>(&self, simd: S, range: Range<usize>);
+    /// Works on the rows `range`. `scratch` is this thread's, two rows long, of any contents.
+    fn run<S: Simd>(&self, simd: S, range: Range<usize>, scratch: &mut [f32]);
 }
 
-/// Runs `work` on `count` rows of width `dim`, on all threads of the pool.
-pub fn for_rows(arch: Arch, count: usize, dim: usize, work: &impl RowWork) {
-    struct Chunk<'a, W>(&'a W, Range<usize>);
+thread_local! {
+    static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Runs `work` on `count` rows of width `dim`, `weight` rows' worth of work each, on all threads of the pool.
+pub fn for_rows(arch: Arch, count: usize, dim: usize, weight: usize, work: &impl RowWork) {
+    struct Chunk<'a, W>(&'a W, Range<usize>, &'a mut [f32]);
     impl<W: RowWork> WithSimd for Chunk<'_, W> {
         type Output = ();
+        // No closure in here or below: it would be compiled for the oldest CPU.
         #[inline(always)]
         fn with_simd<S: Simd>(self, simd: S) {
-            self.0.run(simd, self.1);
+            self.0.run(simd, self.1, self.2);
         }
     }
-    let grain = (GRAIN / dim.max(1)).max(1);
+    let grain = (GRAIN / (dim * weight).max(1)).max(1);
     (0..count.div_ceil(grain)).into_par_iter().for_each(|chunk| {
         let start = chunk * grain;
-        arch.dispatch(Chunk(work, start..count.min(start + grain)));
+        SCRATCH.with_borrow_mut(|scratch| {
+            if scratch.len() < 2 * dim {
+                scratch.resize(2 * dim, 0.0);
+            }
+            arch.dispatch(Chunk(work, start..count.min(start + grain), &mut scratch[..2 * dim]));
+        });
     });
 }
 
@@ -103,7 +99,7 @@ impl HostTable {
         }
         impl RowWork for Settle<'_> {
             #[inline(always)]
-            fn run<S: Simd>(&self, simd: S, range: Range<usize>) {
+            fn run<S: Simd>(&self, simd: S, range: Range<usize>, _: &mut [f32]) {
                 for &row in &self.rows[range] {
                     let row = row as usize;
                     // SAFETY: rows are distinct.
@@ -120,7 +116,7 @@ impl HostTable {
                 weights: Rows::new(self.weights.as_mut_slice(), dim),
                 state: state.open(),
             };
-            for_rows(self.arch, touched.len(), dim, &work);
+            for_rows(self.arch, touched.len(), dim, 1, &work);
         }
     }
 
@@ -135,27 +131,21 @@ impl HostTable {
         }
         impl<G: Gradients> RowWork for Step<'_, G> {
             #[inline(always)]
-            fn run<S: Simd>(&self, simd: S, range: Range<usize>) {
-                with_gradient(self.dim, |g| {
-                    for q in range {
-                        sum(simd, self.touched.places(q), self.gradients, g);
-                        let row = self.touched.rows[q] as usize;
-                        // SAFETY: rows are distinct.
-                        unsafe { self.state.advance(simd, row, self.touched.rest[q], self.weights.row(row), g) };
-                    }
-                });
+            fn run<S: Simd>(&self, simd: S, range: Range<usize>, scratch: &mut [f32]) {
+                let g = &mut scratch[..self.dim];
+                for q in range {
+                    sum(simd, self.touched.places(q), self.gradients, g);
+                    let row = self.touched.rows[q] as usize;
+                    // SAFETY: rows are distinct.
+                    unsafe { self.state.advance(simd, row, self.touched.rest[q], self.weights.row(row), g) };
+                }
             }
         }
         let [_, dim] = self.shape;
         let state = self.state.as_mut().ok_or_else(|| Error::Execution("the table has no optimizer".into()))?;
-        let work = Step {
-            touched,
-            weights: Rows::new(self.weights.as_mut_slice(), dim),
-            state: state.open(),
-            gradients,
-            dim,
-        };
-        for_rows(self.arch, touched.len(), dim, &work);
+        let work =
+            Step { touched, weights: Rows::new(self.weights.as_mut_slice(), dim), state: state.open(), gradients, dim };
+        for_rows(self.arch, touched.len(), dim, 1, &work);
         state.step += 1;
         Ok(())
     }
@@ -231,7 +221,7 @@ impl Embedding for HostTable {
         }
         impl RowWork for Follow<'_> {
             #[inline(always)]
-            fn run<S: Simd>(&self, simd: S, range: Range<usize>) {
+            fn run<S: Simd>(&self, simd: S, range: Range<usize>, _: &mut [f32]) {
                 for q in range {
                     // SAFETY: rows are distinct.
                     let row = unsafe { self.rows.row(self.touched.rows[q] as usize) };
@@ -251,7 +241,7 @@ impl Embedding for HostTable {
         let [_, dim] = self.shape;
         let rows = Rows::new(self.weights.as_mut_slice(), dim);
         let work = Follow { touched, aggregation, rows, other: other.weights.as_slice(), towards, dim };
-        for_rows(self.arch, touched.len(), dim, &work);
+        for_rows(self.arch, touched.len(), dim, 1, &work);
         Ok(())
     }
 
@@ -263,7 +253,7 @@ impl Embedding for HostTable {
         }
         impl RowWork for Project<'_> {
             #[inline(always)]
-            fn run<S: Simd>(&self, simd: S, range: Range<usize>) {
+            fn run<S: Simd>(&self, simd: S, range: Range<usize>, _: &mut [f32]) {
                 for q in range {
                     // SAFETY: rows are distinct.
                     let row = unsafe { self.rows.row(self.touched.rows[q] as usize) };
@@ -280,7 +270,7 @@ impl Embedding for HostTable {
         }
         let [_, dim] = self.shape;
         let rows = Rows::new(self.weights.as_mut_slice(), dim);
-        for_rows(self.arch, touched.len(), dim, &Project { touched, rows, projection });
+        for_rows(self.arch, touched.len(), dim, 1, &Project { touched, rows, projection });
         Ok(())
     }
 
@@ -303,8 +293,17 @@ impl Embedding for HostTable {
             return Ok(TableState { weights, ..TableState::default() });
         };
         let names = optimizer.rule.state().iter().map(|(name, _)| name.to_string());
-        let matrices = state.matrices.iter().map(|(memory, width)| Table { values: memory.as_slice().to_vec(), rows, dim: *width });
-        Ok(TableState { weights, matrices: names.zip(matrices).collect(), time: state.time.clone(), step: state.step.into() })
+        let matrices = state.matrices.iter().map(|(memory, width)| Table {
+            values: memory.as_slice().to_vec(),
+            rows,
+            dim: *width,
+        });
+        Ok(TableState {
+            weights,
+            matrices: names.zip(matrices).collect(),
+            time: state.time.clone(),
+            step: state.step.into(),
+        })
     }
 
     fn restore(&mut self, stored: &TableState) -> Result<(), Error> {
@@ -332,14 +331,7 @@ pub fn view_of(state: TableState, optimizer: &Optimizer) -> Table {
 }
 
 /// Brings the rows of `table`, which stand at the steps `time` of dense Adam, to step `now`.
-fn catch_up(
-    table: &mut Table,
-    schedule: &Schedule,
-    weight_decay: f64,
-    moments: [&[f32]; 2],
-    time: &[u32],
-    now: u32,
-) {
+fn catch_up(table: &mut Table, schedule: &Schedule, weight_decay: f64, moments: [&[f32]; 2], time: &[u32], now: u32) {
     struct View<'a> {
         schedule: &'a Schedule,
         decay: f32,
@@ -351,22 +343,23 @@ fn catch_up(
     }
     impl RowWork for View<'_> {
         #[inline(always)]
-        fn run<S: Simd>(&self, simd: S, range: Range<usize>) {
-            with_gradient(2 * self.dim, |copies| {
-                for row in range.filter(|&row| self.time[row] != self.now) {
-                    let (m, v) = copies.split_at_mut(self.dim);
-                    for (copy, moment) in [&mut *m, &mut *v].into_iter().zip(self.moments) {
-                        copy.copy_from_slice(&moment[row * self.dim..(row + 1) * self.dim]);
-                    }
+        fn run<S: Simd>(&self, simd: S, range: Range<usize>, scratch: &mut [f32]) {
+            let (m, v) = scratch.split_at_mut(self.dim);
+            for row in range {
+                let time = self.time[row];
+                if time != self.now {
+                    let place = row * self.dim..(row + 1) * self.dim;
+                    m.copy_from_slice(&self.moments[0][place.clone()]);
+                    v.copy_from_slice(&self.moments[1][place]);
                     // SAFETY: rows are distinct.
                     let w = unsafe { self.rows.row(row) };
-                    view(simd, self.schedule, self.decay, (self.time[row], self.now), w, [m, v]);
+                    view(simd, self.schedule, self.decay, (time, self.now), w, [&mut *m, &mut *v]);
                 }
-            });
+            }
         }
     }
     let (count, dim) = (table.rows, table.dim);
     let rows = Rows::new(&mut table.values, dim);
     let work = View { schedule, decay: weight_decay as f32, rows, moments, time, now, dim };
-    for_rows(Arch::new(), count, dim, &work);
+    for_rows(Arch::new(), count, dim, 1, &work);
 }

@@ -49,12 +49,7 @@ fn column(values: Vec<f32>, device: &Device) -> Tensor<2> {
 }
 
 /// Moves the distinct rows of `table` `[rows, d]` towards `towards` `[R, d]`, one row for each place.
-pub fn aggregate(
-    table: Tensor<2>,
-    touched: &Touched,
-    aggregation: &Aggregation,
-    towards: Tensor<2>,
-) -> Tensor<2> {
+pub fn aggregate(table: Tensor<2>, touched: &Touched, aggregation: &Aggregation, towards: Tensor<2>) -> Tensor<2> {
     let device = table.device();
     let [_, dim] = table.dims();
     let keep = (0..touched.len()).map(|q| aggregation.keep(touched.places(q).len())).collect();
@@ -86,8 +81,7 @@ impl PortableTable {
 impl Embedding for PortableTable {
     fn new(table: &Table, optimizer: Option<&Optimizer>, device: &Device) -> Result<Self, Error> {
         let device = device.clone().without_autodiff();
-        let optimizer =
-            optimizer.map(|optimizer| PortableOptimizer::new(optimizer, [table.rows, table.dim], &device));
+        let optimizer = optimizer.map(|optimizer| PortableOptimizer::new(optimizer, [table.rows, table.dim], &device));
         Ok(Self { weights: to_device(table, &device), optimizer, device })
     }
 
@@ -96,8 +90,7 @@ impl Embedding for PortableTable {
     }
 
     fn update(&mut self, touched: &Touched, gradients: Tensor<2>) -> Result<(), Error> {
-        let optimizer =
-            self.optimizer.as_mut().ok_or_else(|| Error::Execution("the table has no optimizer".into()))?;
+        let optimizer = self.optimizer.as_mut().ok_or_else(|| Error::Execution("the table has no optimizer".into()))?;
         let rows: Vec<u32> = touched.slots().iter().map(|&slot| touched.rows[slot as usize]).collect();
         let gradient = Tensor::zeros(self.weights.dims(), &self.device).select_assign(
             0,

@@ -103,7 +103,8 @@ impl PortableOptimizer {
             return Err(Error::State("rows stand at different steps, this engine moves all of them together".into()));
         }
         let names = self.optimizer.rule.state().iter().map(|&(name, _)| name);
-        self.matrices = names.filter_map(|name| state.matrices.get(name)).map(|table| to_device(table, device)).collect();
+        self.matrices =
+            names.filter_map(|name| state.matrices.get(name)).map(|table| to_device(table, device)).collect();
         self.step = state.step;
         Ok(())
     }

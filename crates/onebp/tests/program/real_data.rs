@@ -13,24 +13,31 @@ fn data(name: &str) -> Option<PathBuf> {
     Some(path)
 }
 
-/// The first 30 epochs of ML-100k follow a reference program (C++, f32, dense Adam, rule `sequential`): loss 1.256 and
-/// NDCG@20 .233 at epoch 10, 1.037 and .310 at 20. Another seed moves NDCG@20 by about .002 and the loss by less.
+/// The first 20 epochs of ML-100k, as a mean of four seeds, follow a reference program (C++, f32, dense Adam, rule
+/// `sequential`, one seed): loss 1.256 and NDCG@20 .233 at epoch 10, 1.037 and .310 at 20. Learning has just begun there:
+/// single seeds differ by up to .03 in P@5.
 #[test]
 fn ml_100k_follows_the_reference_curve() {
     let Some(path) = data("ml-100k/split-authors") else { return };
     let place = Place::new();
-    let mut command =
-        place.command("train --preset ml-100k --protocol paper --epochs 30 --eval-every 10 --quiet --out run");
-    let ended = Ended::of(command.arg("--data").arg(&path).args(["--device", "ndarray"]).output().unwrap());
-    assert_eq!(ended.code, 0, "{}", ended.stderr);
-    let rows = metric_lines(&place.read("run/metrics.jsonl"));
-    for (row, (loss, precision, recall, ndcg)) in
-        rows.iter().zip([(1.256, 0.253, 0.165, 0.233), (1.037, 0.322, 0.249, 0.310)])
-    {
-        let value = |name: &str| row[name].as_f64().unwrap();
-        assert!((value("loss") / loss - 1.0).abs() < 0.02, "{row}");
-        for (name, expected) in [("P@5", precision), ("R@20", recall), ("NDCG@20", ndcg)] {
-            assert!((value(name) - expected).abs() < 0.012, "{name} at epoch {}: {}", row["epoch"], value(name));
+    let mut means = [[0.0; 4]; 2];
+    for seed in 1..=4 {
+        let mut command = place.command("train --preset ml-100k --protocol paper --epochs 20 --eval-every 10 --quiet");
+        command.arg("--data").arg(&path).args(["--device", "ndarray", "--seed", &seed.to_string(), "--out"]);
+        let ended = Ended::of(command.arg(format!("run-{seed}")).output().unwrap());
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+        let rows = metric_lines(&place.read(&format!("run-{seed}/metrics.jsonl")));
+        for (mean, row) in means.iter_mut().zip(&rows) {
+            for (mean, name) in mean.iter_mut().zip(["loss", "P@5", "R@20", "NDCG@20"]) {
+                *mean += row[name].as_f64().unwrap() / 4.0;
+            }
         }
+    }
+    for (found, expected) in means.iter().zip([[1.256, 0.253, 0.165, 0.233], [1.037, 0.322, 0.249, 0.310]]) {
+        assert!((found[0] / expected[0] - 1.0).abs() < 0.02, "{found:?} is not {expected:?}");
+        assert!(
+            found[1..].iter().zip(&expected[1..]).all(|(a, b)| (a - b).abs() < 0.02),
+            "{found:?} is not {expected:?}"
+        );
     }
 }
