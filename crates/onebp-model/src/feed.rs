@@ -83,6 +83,15 @@ impl<'a> Feed<'a> {
     pub fn give_back(&mut self, batch: Batch) {
         self.spare.push(batch);
     }
+
+    /// Works on the next batch while another one is drawn, on whichever threads of the pool the work leaves idle; nothing
+    /// at the end of the epoch.
+    pub fn step<T: Send>(&mut self, work: impl FnOnce(&Batch) -> T + Send) -> Option<T> {
+        let batch = self.take()?;
+        let (result, ()) = rayon::join(|| work(&batch), || self.draw());
+        self.give_back(batch);
+        Some(result)
+    }
 }
 
 impl Side {

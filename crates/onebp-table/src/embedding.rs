@@ -2,7 +2,7 @@
 
 use crate::{Aggregation, Batch, Error, Optimizer, Table, Touched};
 use burn::tensor::{Device, Tensor};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 /// How a row is brought back to where its model wants it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,6 +122,11 @@ pub trait FusedInfoNce: Sized {
     /// # Errors
     /// [`Error::Execution`] where the device fails.
     fn take_losses(&mut self) -> Result<Vec<f32>, Error>;
+
+    /// Where the time of the steps since the last call went, by pass; nothing where steps only queue work for a device.
+    fn take_passes(&mut self) -> Vec<(&'static str, Duration)> {
+        Vec::new()
+    }
 }
 
 impl TableState {

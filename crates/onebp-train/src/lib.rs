@@ -2,6 +2,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod atomic;
+mod bench;
 mod checkpoint;
 mod error;
 mod memory;
@@ -12,6 +13,7 @@ mod settings;
 mod summary;
 mod train;
 
+pub use bench::{Bench, Workload};
 pub use checkpoint::{BestTables, Checkpoint, CheckpointFolder, Progress, to_safetensors};
 pub use error::Error;
 pub use metrics_log::Row;

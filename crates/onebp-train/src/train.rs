@@ -170,11 +170,7 @@ impl<'a> Run<'a> {
                 if stopping {
                     return Ok(Outcome::Interrupted { epoch: self.progress.epoch });
                 }
-                let Some(batch) = feed.take() else { break };
-                // Sampling runs ahead on whichever threads the step leaves idle.
-                let (stepped, ()) = rayon::join(|| self.engine.step(&batch), || feed.draw());
-                stepped?;
-                feed.give_back(batch);
+                feed.step(|batch| self.engine.step(batch)).transpose()?;
                 self.progress.batch += 1;
                 observer.batch_done();
             }

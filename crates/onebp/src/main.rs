@@ -45,6 +45,8 @@ enum Command {
     Similar(commands::similar::Arguments),
     /// Write the embeddings to files that other programs read.
     Export(commands::export::Arguments),
+    /// Time epochs of training, and tell how much of the machine they use.
+    Bench(Box<commands::bench::Arguments>),
     /// Look at data, or prepare it once for many runs.
     Data(commands::data::Arguments),
     /// Print a completion script for a shell.
@@ -62,6 +64,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Recommend(arguments) => commands::recommend::run(arguments, terminal),
         Command::Similar(arguments) => commands::similar::run(arguments, terminal),
         Command::Export(arguments) => commands::export::run(arguments, terminal),
+        Command::Bench(arguments) => commands::bench::run(*arguments, terminal),
         Command::Data(arguments) => commands::data::run(arguments, terminal),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -7,6 +7,7 @@ use super::{
 use crate::{Batch, Error, Hyperparameters, Method, Tables};
 use burn::tensor::Device;
 use onebp_table::{Embedding, FusedInfoNce};
+use std::time::Duration;
 
 /// Two tables and their fused step.
 pub struct Fused<F: FusedInfoNce> {
@@ -69,5 +70,9 @@ where
         self.items.restore(&state.table(ITEMS)?).map_err(|error| Error::of_table(ITEMS, error))?;
         self.losses = Losses::restore(state);
         Ok(())
+    }
+
+    fn take_passes(&mut self) -> Vec<(&'static str, Duration)> {
+        self.step.take_passes()
     }
 }

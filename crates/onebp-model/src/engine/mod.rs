@@ -22,6 +22,7 @@ use crate::{
 };
 use onebp_table::host::{HostInfoNce, HostTable};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// Trains two tables batch by batch.
 pub trait Engine: Send {
@@ -54,6 +55,11 @@ pub trait Engine: Send {
     /// # Errors
     /// [`Error::State`] where tables are missing or have other shapes.
     fn restore(&mut self, state: &State) -> Result<(), Error>;
+
+    /// Where the time of the steps since the last call went, by pass, as far as the engine knows.
+    fn take_passes(&mut self) -> Vec<(&'static str, Duration)> {
+        Vec::new()
+    }
 }
 
 /// An engine by its name on the command line.

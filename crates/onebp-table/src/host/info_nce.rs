@@ -19,7 +19,10 @@ use super::{
 };
 use crate::{Batch, Embedding, Error, Follow, FusedInfoNce, Grouping, Touched};
 use pulp::Simd;
-use std::ops::Range;
+use std::{
+    ops::Range,
+    time::{Duration, Instant},
+};
 
 /// The fused step of two [`HostTable`]s.
 pub struct HostInfoNce {
@@ -36,7 +39,11 @@ pub struct HostInfoNce {
     grouping: Option<Grouping>,
     touched_positives: Touched,
     losses: Vec<f32>,
+    passes: [Duration; 4],
 }
+
+/// Names of the passes: rows late for the step, and the three above.
+const PASSES: [&str; 4] = ["catch-up", "scores", "optimizer", "following"];
 
 /// Where a user row goes when it has learnt.
 enum Learnt<'a> {
@@ -178,6 +185,7 @@ impl FusedInfoNce for HostInfoNce {
             grouping: None,
             touched_positives: Touched::default(),
             losses: Vec::new(),
+            passes: [Duration::ZERO; 4],
         }
     }
 
@@ -189,8 +197,15 @@ impl FusedInfoNce for HostInfoNce {
         let users_learn = !matches!(self.follow, Follow::Users(_));
         self.factors.resize(batch.items.len(), 0.0);
         self.row_losses.resize(batch.len(), 0.0);
+        let mut clock = Instant::now();
+        let mut lap = |pass: &mut Duration| {
+            let now = Instant::now();
+            *pass += now - std::mem::replace(&mut clock, now);
+        };
+        let [late, scored, moved, followed] = &mut self.passes;
         users.settle(&batch.touched_users);
         items.settle(&batch.touched_items);
+        lap(late);
         if users_learn {
             self.staged.resize(batch.touched_users.len() * dim, 0.0);
         }
@@ -211,6 +226,7 @@ impl FusedInfoNce for HostInfoNce {
         };
         for_rows(arch, batch.touched_users.len(), dim, width, &scores);
         self.losses.push(self.row_losses.iter().sum());
+        lap(scored);
 
         if !matches!(self.follow, Follow::Items(_)) {
             let gradients = OfItems { batch, factors: &self.factors, users: users.weights.as_slice(), width, dim };
@@ -222,7 +238,8 @@ impl FusedInfoNce for HostInfoNce {
             let table = Rows::new(users.weights.as_mut_slice(), dim);
             for_rows(arch, rows.len(), dim, 1, &Publish { rows, staged: &self.staged, table, dim });
         }
-        match &self.follow {
+        lap(moved);
+        let outcome = match &self.follow {
             Follow::Neither => Ok(()),
             Follow::Users(aggregation) => {
                 self.positives.clear();
@@ -236,10 +253,16 @@ impl FusedInfoNce for HostInfoNce {
                 grouping.group(&self.positives, &mut self.touched_positives);
                 items.aggregate(&self.touched_positives, aggregation, users, &batch.users)
             }
-        }
+        };
+        lap(followed);
+        outcome
     }
 
     fn take_losses(&mut self) -> Result<Vec<f32>, Error> {
         Ok(std::mem::take(&mut self.losses))
+    }
+
+    fn take_passes(&mut self) -> Vec<(&'static str, Duration)> {
+        PASSES.into_iter().zip(std::mem::take(&mut self.passes)).collect()
     }
 }

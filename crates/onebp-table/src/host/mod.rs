@@ -4,6 +4,7 @@
 //! added up in the order of the batch. So the bytes do not depend on the number of threads, and nothing waits for a lock.
 
 mod info_nce;
+mod machine;
 mod memory;
 mod rules;
 mod shared;
@@ -12,4 +13,5 @@ mod state;
 mod table;
 
 pub use info_nce::HostInfoNce;
+pub use machine::{Machine, peak_memory};
 pub use table::{HostTable, view_of};

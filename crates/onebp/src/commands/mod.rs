@@ -1,5 +1,6 @@
 //! One file per command: wiring and printing only.
 
+pub mod bench;
 pub mod data;
 pub mod evaluate;
 pub mod export;

@@ -175,7 +175,7 @@ impl Context<'_> {
 const MOST_THREADS: u16 = 1024;
 
 /// Bounds every pool of threads that the libraries would start by themselves.
-fn limit_threads(threads: Option<u16>) -> Result<(), Failure> {
+pub fn limit_threads(threads: Option<u16>) -> Result<(), Failure> {
     let Some(threads) = threads else { return Ok(()) };
     if threads == 0 || threads > MOST_THREADS {
         let problem = format!("threads = {threads} is out of range: it must be between 1 and {MOST_THREADS}");
