@@ -1,4 +1,4 @@
-"""What the programs of this comparison share: data, settings, arguments and the object each of them prints."""
+"""What the programs of this comparison share: data, settings, arguments and the object each prints."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Split:
 
 
 def load(folder: Path) -> Split:
-    """Reads `train.csv` and `test.csv` (header, then `user,item[,rating]`) or `.txt` (`user item item ...`)."""
+    """Reads `train.csv` and `test.csv` (a header, then `user,item`) or `.txt` (`user item item ...`)."""
     parts = [_read(folder, part) for part in ("train", "test")]
     # The ids of both parts, as onebp numbers them: an item that only test knows is ranked all the same.
     users, user_codes = np.unique(np.concatenate([pairs.users for pairs in parts]), return_inverse=True)
@@ -57,10 +57,14 @@ def _read(folder: Path, part: str) -> Pairs:
         columns = np.loadtxt(table, delimiter=",", skiprows=1, usecols=(0, 1), dtype=np.int64, ndmin=2)
         return Pairs(columns[:, 0], columns[:, 1])
     if lists.exists():
-        rows = [np.array(line.split(), dtype=np.int64) for line in lists.read_text().splitlines() if line.strip()]
+        rows = [
+            np.array(line.split(), dtype=np.int64) for line in lists.read_text().splitlines() if line.strip()
+        ]
         users = np.repeat([row[0] for row in rows], [len(row) - 1 for row in rows])
         return Pairs(users, np.concatenate([row[1:] for row in rows]))
-    raise SystemExit(f"{folder}: no {part}.csv and no {part}.txt; name a folder with a split, such as ml-1m/split-authors")
+    raise SystemExit(
+        f"{folder}: no {part}.csv and no {part}.txt; name a folder with a split, such as ml-1m/split-authors"
+    )
 
 
 def matrix(split: Split, pairs: Pairs) -> csr_matrix:
@@ -80,7 +84,9 @@ def preset(data: str) -> dict[str, Any]:
 def arguments(about: str, *, epochs: bool = True) -> argparse.ArgumentParser:
     """The arguments that every program takes."""
     parser = argparse.ArgumentParser(description=about)
-    parser.add_argument("--data", required=True, metavar="NAME", help="folder in the data directory: train.*, test.*")
+    parser.add_argument(
+        "--data", required=True, metavar="NAME", help="folder in the data directory: train.*, test.*"
+    )
     parser.add_argument("--data-directory", type=Path, default=Path("datasets"), metavar="DIR")
     parser.add_argument("--dim", type=int, help="embedding width d; the data set's preset otherwise")
     parser.add_argument("--threads", type=int, required=True)

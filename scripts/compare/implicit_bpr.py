@@ -1,8 +1,8 @@
 """Epochs of `implicit`'s BPR on the CPU: the usual yardstick for speed, though it does other work than OneBP.
 
-One of its epochs draws as many positives as there are interactions, with replacement, and for each one negative in
-proportion to popularity; where the user has chosen that, the draw is skipped, not repeated. Both vectors and the item's
-bias then move by plain SGD, without locks between threads.
+One of its epochs draws as many positives as there are interactions, with replacement, and for each one
+negative in proportion to popularity; where the user has chosen that, the draw is skipped, not repeated. The
+three vectors and the items' biases then move by plain SGD, without locks between threads.
 """
 
 import statistics
@@ -25,7 +25,9 @@ def main() -> None:
         random_state=options.seed,
     )
     # The callback is told how long the epoch took, without the making of the tables.
-    model.fit(matrix(split, split.train), show_progress=False, callback=lambda _, spent, *__: seconds.append(spent))
+    model.fit(
+        matrix(split, split.train), show_progress=False, callback=lambda _, spent, *__: seconds.append(spent)
+    )
     epochs = seconds[1:]
     epoch = statistics.median(epochs)
     figures = {

@@ -1,22 +1,25 @@
 """OneBP in PyTorch, as fast as we could make it without leaving Python: what `onebp` is measured against.
 
-The step: scores s = <u, v> of a positive and S negatives; L = mean(logsumexp(s) - s_0), whose gradient goes into the
-items only; dense Adam on the items; then u <- beta u + (1 - beta) v_i, one of the interactions where a user occurs in
-a batch more than once.
+The step: scores s = <u, v> of a positive and S negatives; L = mean(logsumexp(s) - s_0), whose gradient goes
+into the items only; dense Adam on the items; then u <- beta u + (1 - beta) v_i, for one of the interactions
+where a user occurs in a batch more than once.
 
-Tried and not kept, in milliseconds a step on one thread (ML-1M's shape at d 128 / Gowalla's at d 1024):
-- `nn.Embedding` and autograd, its dense gradient allocated anew at each step: 2.5 / 106
-- the closed-form gradient of this file without buffers that live on, so that every step pages memory in: 4 / 64
-- the same with buffers (kept): 0.8 / 35. Instead of its `index_add_`: `scatter_add_` 0.9 / 36, a sparse times a
-  dense matrix 1.0 / 38, `embedding_dense_backward` 1.0 / 93, `index_put_(accumulate=True)` slower than all
-- Adam with `foreach=True`, with neither, both slower than `fused=True`
-`torch.compile` is not used: at these sizes the time lies in the memory traffic of single operations.
+Tried and not kept, in CPU milliseconds a step on one thread (ML-1M's shape at d 128 / Gowalla's at d 1024),
+against 0.8 / 35 for this file at that time:
+- `nn.Embedding` and autograd, whose dense gradient is allocated anew at each step: 2.5 / 106
+- the closed-form gradient without buffers that live on, so that every step pages memory in: 4 / 64
+- instead of `index_add_`: `scatter_add_` 0.9 / 36, a sparse times a dense matrix 1.0 / 38,
+  `embedding_dense_backward` 1.0 / 93; `index_add_` by 32-bit indices takes two to four times as long
+- Adam with `foreach=True` or with neither: slower than `fused=True`
+- the product of item rows with a user as a column, not as a row: up to seven times as long
+`torch.compile` is not used: at these sizes the time lies in the memory traffic of single operations. Nor is a
+CUDA graph, although small tables on CUDA spend their time on launching kernels.
 """
 
 import statistics
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -124,17 +127,18 @@ class OneBP:
     def epoch(self, users: torch.Tensor, items: torch.Tensor, steps: int) -> torch.Tensor:
         """`steps` steps; their mean loss, not yet waited for."""
         total = torch.zeros((), device=users.device)
-        for users_of_step, items_of_step in zip(users.split(self.batch)[:steps], items.split(self.batch)[:steps]):
-            total += self.step(users_of_step, items_of_step)
+        for start in range(0, steps * self.batch, self.batch):
+            batch = slice(start, start + self.batch)
+            total += self.step(users[batch], items[batch])
         return total / steps
 
 
-def timed(device: torch.device, work: Callable[[], Result]) -> tuple[float, Result]:
+def timed(device: torch.device, work: Callable[..., Result], *inputs: Any) -> tuple[float, Result]:
     """Seconds that `work` took on the device, and what it gave."""
     synchronize = torch.cuda.synchronize if device.type == "cuda" else lambda: None
     synchronize()
     start = time.perf_counter()
-    result = work()
+    result = work(*inputs)
     synchronize()
     return time.perf_counter() - start, result
 
@@ -165,10 +169,10 @@ def main() -> None:
     for _ in range(1 + options.epochs):
         seconds, (users, items) = timed(device, sampler.epoch)
         sampling.append(seconds)
-        seconds, loss = timed(device, lambda: model.epoch(users, items, steps))
+        seconds, loss = timed(device, model.epoch, users, items, steps)
         compute.append(seconds * whole / steps)
         losses.append(round(loss.item(), 5))
-    epochs = [a + b for a, b in zip(sampling[1:], compute[1:])]
+    epochs = [a + b for a, b in zip(sampling[1:], compute[1:], strict=True)]
     epoch = statistics.median(epochs)
     figures = {
         "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",

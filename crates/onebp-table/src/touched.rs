@@ -3,7 +3,8 @@
 //! Row gradients of repeated rows must accumulate, in a fixed order. Grouping the places of a batch by row once, on the
 //! host, lets every implementation read and write each row once, and without atomics.
 
-/// R places grouped by row: Q distinct rows in order of first appearance, each with its places in ascending order.
+/// R places grouped by row: Q distinct rows in ascending order, so that memory is walked in one direction, each with its
+/// places in ascending order.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Touched {
     /// Distinct rows, `[Q]`.
@@ -47,49 +48,57 @@ impl Touched {
 /// Groups places by row, for one table, batch after batch.
 #[derive(Clone, Debug)]
 pub struct Grouping {
-    /// Index of a row among the distinct ones, or [`NONE`]; `[rows of the table]`.
+    /// A bit for every row, all zero between batches.
+    seen: Vec<u64>,
+    /// Index of a row among the distinct ones of this batch, or of an earlier one; `[rows of the table]`.
     slot_of: Vec<u32>,
-    /// Index of every place's row, `[R]`.
-    slots: Vec<u32>,
 }
 
-const NONE: u32 = u32::MAX;
+/// A table with more rows than this for each place is not looked through for the rows that were seen: sorting is faster.
+const SPARSE: usize = 1024;
 
 impl Grouping {
     /// For a table of `rows` rows.
     pub fn new(rows: usize) -> Self {
-        Self { slot_of: vec![NONE; rows], slots: Vec::new() }
+        Self { seen: vec![0; rows.div_ceil(64)], slot_of: vec![0; rows] }
     }
 
     /// Groups `rows` `[R]`, each below the number of rows of the table, into `touched`, whose memory is used again.
     pub fn group(&mut self, rows: &[u32], touched: &mut Touched) {
         let Touched { rows: distinct, starts, places, rest } = touched;
         distinct.clear();
-        starts.clear();
-        self.slots.clear();
-        // Counts first, in `starts`.
-        for &row in rows {
-            let slot = &mut self.slot_of[row as usize];
-            if *slot == NONE {
-                *slot = distinct.len() as u32;
-                distinct.push(row);
-                starts.push(0);
+        if self.slot_of.len() / SPARSE > rows.len() {
+            distinct.extend_from_slice(rows);
+            distinct.sort_unstable();
+            distinct.dedup();
+        } else {
+            for &row in rows {
+                self.seen[row as usize / 64] |= 1 << (row % 64);
             }
-            starts[*slot as usize] += 1;
-            self.slots.push(*slot);
+            for (word, bits) in self.seen.iter_mut().enumerate() {
+                while *bits != 0 {
+                    distinct.push(64 * word as u32 + bits.trailing_zeros());
+                    *bits &= *bits - 1;
+                }
+            }
         }
-        for &row in distinct.iter() {
-            self.slot_of[row as usize] = NONE;
+        for (slot, &row) in distinct.iter().enumerate() {
+            self.slot_of[row as usize] = slot as u32;
         }
-        // Then ends; filling from the last place on turns ends into starts and keeps places ascending.
+        // Counts first, then ends; filling from the last place on turns ends into starts and keeps places ascending.
+        starts.clear();
+        starts.resize(distinct.len(), 0);
+        for &row in rows {
+            starts[self.slot_of[row as usize] as usize] += 1;
+        }
         let mut end = 0;
         for count in starts.iter_mut() {
             end += *count;
             *count = end;
         }
         places.resize(rows.len(), 0);
-        for (place, &slot) in self.slots.iter().enumerate().rev() {
-            let start = &mut starts[slot as usize];
+        for (place, &row) in rows.iter().enumerate().rev() {
+            let start = &mut starts[self.slot_of[row as usize] as usize];
             *start -= 1;
             places[*start as usize] = place as u32;
         }
@@ -106,14 +115,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_place_once_under_its_row(batches in prop::collection::vec(prop::collection::vec(0u32..20, 0..60), 1..4)) {
-            let mut grouping = Grouping::new(20);
+        fn every_place_once_under_its_row(
+            batches in prop::collection::vec(prop::collection::vec(0u32..20, 0..60), 1..4),
+            rows in prop::sample::select(vec![20, 200_000]),
+        ) {
+            let mut grouping = Grouping::new(rows);
             let mut touched = Touched::default();
             for rows in batches {
                 grouping.group(&rows, &mut touched);
-                let mut first_seen = Vec::new();
-                rows.iter().for_each(|row| if !first_seen.contains(row) { first_seen.push(*row) });
-                prop_assert_eq!(&touched.rows, &first_seen);
+                let distinct: std::collections::BTreeSet<u32> = rows.iter().copied().collect();
+                prop_assert_eq!(&touched.rows, &Vec::from_iter(distinct));
                 for q in 0..touched.len() {
                     let expected: Vec<u32> =
                         (0..rows.len() as u32).filter(|&place| rows[place as usize] == touched.rows[q]).collect();

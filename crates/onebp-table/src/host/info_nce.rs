@@ -13,7 +13,7 @@
 use super::{
     HostTable,
     shared::Rows,
-    simd::{Add, Set, apply, dot},
+    simd::{Add, Set, apply, dot, prefetch},
     state::Open,
     table::{Gradients, RowWork, for_rows},
 };
@@ -30,6 +30,8 @@ pub struct HostInfoNce {
     follow: Follow,
     /// Factor of every place, `[B, 1 + S]`; scores at first.
     factors: Vec<f32>,
+    /// User of every place, `[B, 1 + S]`: cheaper than a division.
+    users_of_places: Vec<u32>,
     /// Weighted loss of every row, `[B]`.
     row_losses: Vec<f32>,
     /// New rows of distinct users, `[Q, d]`.
@@ -56,7 +58,8 @@ enum Learnt<'a> {
 /// Pass 1.
 struct Scores<'a> {
     batch: &'a Batch,
-    temperature: f32,
+    /// 1 / T.
+    sharpness: f32,
     share: f32,
     users: &'a [f32],
     items: &'a [f32],
@@ -70,6 +73,7 @@ impl RowWork for Scores<'_> {
     #[inline(always)]
     fn run<S: Simd>(&self, simd: S, range: Range<usize>, scratch: &mut [f32]) {
         let width = self.batch.width();
+        let mut at = self.batch.touched_users.starts[range.start] as usize;
         for q in range {
             let id = self.batch.touched_users.rows[q] as usize;
             let user = &self.users[id * self.dim..(id + 1) * self.dim];
@@ -77,14 +81,20 @@ impl RowWork for Scores<'_> {
             for &place in places {
                 let place = place as usize;
                 let ids = &self.batch.items[place * width..(place + 1) * width];
+                // The places of a chunk follow each other.
+                at += 1;
+                if let Some(&next) = self.batch.touched_users.places.get(at) {
+                    let next = next as usize * width;
+                    self.batch.items[next..next + width].iter().for_each(|&item| prefetch(self.item(item)));
+                }
                 // SAFETY: a row of the batch belongs to one user.
                 let (factors, loss) = unsafe { (self.factors.row(place), self.losses.row(place)) };
                 for (score, &item) in factors.iter_mut().zip(ids) {
-                    *score = dot(simd, user, self.item(item)) / self.temperature;
+                    *score = dot(simd, user, self.item(item)) * self.sharpness;
                 }
                 let weight = self.batch.weights[place] * self.share;
                 loss[0] = weight * soften(factors);
-                let scale = weight / self.temperature;
+                let scale = weight * self.sharpness;
                 factors[0] -= 1.0;
                 factors.iter_mut().for_each(|factor| *factor *= scale);
             }
@@ -137,17 +147,16 @@ fn soften(scores: &mut [f32]) -> f32 {
 
 /// Pass 2: the gradient of an item is the sum of its places' users, each times its factor.
 struct OfItems<'a> {
-    batch: &'a Batch,
     factors: &'a [f32],
+    users_of_places: &'a [u32],
     users: &'a [f32],
-    width: usize,
     dim: usize,
 }
 
 impl Gradients for OfItems<'_> {
     #[inline(always)]
     fn of(&self, place: usize) -> (f32, &[f32]) {
-        let user = self.batch.users[place / self.width] as usize;
+        let user = self.users_of_places[place] as usize;
         (self.factors[place], &self.users[user * self.dim..(user + 1) * self.dim])
     }
 }
@@ -179,6 +188,7 @@ impl FusedInfoNce for HostInfoNce {
             temperature,
             follow,
             factors: Vec::new(),
+            users_of_places: Vec::new(),
             row_losses: Vec::new(),
             staged: Vec::new(),
             positives: Vec::new(),
@@ -215,7 +225,7 @@ impl FusedInfoNce for HostInfoNce {
         };
         let scores = Scores {
             batch,
-            temperature: self.temperature as f32,
+            sharpness: (1.0 / self.temperature) as f32,
             share: batch.share(),
             users: users.weights.as_slice(),
             items: items.weights.as_slice(),
@@ -229,7 +239,10 @@ impl FusedInfoNce for HostInfoNce {
         lap(scored);
 
         if !matches!(self.follow, Follow::Items(_)) {
-            let gradients = OfItems { batch, factors: &self.factors, users: users.weights.as_slice(), width, dim };
+            self.users_of_places.clear();
+            batch.users.iter().for_each(|&user| self.users_of_places.extend(std::iter::repeat_n(user, width)));
+            let (factors, users_of_places) = (&self.factors, &self.users_of_places);
+            let gradients = OfItems { factors, users_of_places, users: users.weights.as_slice(), dim };
             items.step(&batch.touched_items, &gradients)?;
         }
         if users_learn {

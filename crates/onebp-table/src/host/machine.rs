@@ -1,5 +1,6 @@
 //! What the CPU can do at most: the yardsticks for the row engine.
 
+use super::memory::on_huge_pages;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 use std::{hint::black_box, time::Instant};
@@ -33,7 +34,8 @@ impl Machine {
     pub fn measure() -> Self {
         let threads = rayon::current_num_threads();
         let arch = Arch::new();
-        let mut memory = vec![1.0f32; PART * threads];
+        let mut memory = on_huge_pages(PART * threads);
+        memory.resize(PART * threads, 1.0);
         let bytes = (size_of::<f32>() * memory.len()) as f64;
         let read_bytes = best(bytes, || {
             memory.par_chunks(PART).for_each(|part| {

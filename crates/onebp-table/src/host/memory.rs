@@ -97,8 +97,7 @@ impl Memory {
 
 /// A copy of `values` that begins at a cache line, on huge pages where it is large, and where it begins.
 fn aligned(values: &[f32]) -> (Vec<f32>, usize) {
-    let mut vector: Vec<f32> = Vec::with_capacity(values.len() + LINE);
-    ask_for_huge_pages(&mut vector);
+    let mut vector = on_huge_pages(values.len() + LINE);
     let offset = vector.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
     vector.resize(offset, 0.0);
     vector.extend_from_slice(values);
@@ -106,21 +105,23 @@ fn aligned(values: &[f32]) -> (Vec<f32>, usize) {
     (vector, offset)
 }
 
-/// A hint only: nothing depends on its success.
-fn ask_for_huge_pages(vector: &mut Vec<f32>) {
-    let bytes = vector.capacity() * size_of::<f32>();
-    if cfg!(target_os = "linux") && bytes >= LARGE {
+/// Room for `capacity` floats, on huge pages where that is much and the system grants it.
+pub fn on_huge_pages(capacity: usize) -> Vec<f32> {
+    let mut vector: Vec<f32> = Vec::with_capacity(capacity);
+    #[cfg(target_os = "linux")]
+    if size_of::<f32>() * capacity >= LARGE {
+        const PAGE: usize = 4096;
         let first = vector.as_mut_ptr() as usize;
-        let page = 4096;
-        let start = first.next_multiple_of(page);
-        let length = (first + bytes - start) / page * page;
-        #[cfg(target_os = "linux")]
-        // SAFETY: the range lies within the allocation of `vector`, and the advice does not change its contents.
+        let start = first.next_multiple_of(PAGE);
+        let length = (first + size_of::<f32>() * capacity - start) / PAGE * PAGE;
+        // SAFETY: the range lies within the allocation of `vector`; the advice, a hint, does not change its contents.
         unsafe {
             libc::madvise(start as *mut libc::c_void, length, libc::MADV_HUGEPAGE);
         }
-        let _ = (start, length);
     }
+    #[cfg(not(target_os = "linux"))]
+    let _ = LARGE;
+    vector
 }
 
 #[cfg(test)]

@@ -86,49 +86,27 @@ impl Elementwise<1, 2> for BeforeTail<'_> {
     }
 }
 
-/// Steps `from ..= to`, the first along g, the others silent.
-struct StepAndReplay<'a> {
-    schedule: &'a Schedule,
+/// A silent step.
+struct SilentStep {
+    correction: Correction,
     decay: f32,
-    from: u32,
-    to: u32,
 }
-impl Elementwise<3, 1> for StepAndReplay<'_> {
-    #[inline(always)]
-    fn apply<S: Simd>(&self, simd: S, row: [S::f32s; 3], g: [S::f32s; 1]) -> [S::f32s; 3] {
-        let step = AdamStep { correction: self.schedule.correction(self.from), decay: self.decay };
-        let row = step.apply(simd, row, g);
-        replay(simd, self.schedule, self.decay, self.from + 1, self.to, row)
-    }
-}
-
-/// Silent steps `from ..= to`.
-struct Replay<'a> {
-    schedule: &'a Schedule,
-    decay: f32,
-    from: u32,
-    to: u32,
-}
-impl Elementwise<3, 0> for Replay<'_> {
+impl Elementwise<3, 0> for SilentStep {
     #[inline(always)]
     fn apply<S: Simd>(&self, simd: S, row: [S::f32s; 3], _: [S::f32s; 0]) -> [S::f32s; 3] {
-        replay(simd, self.schedule, self.decay, self.from, self.to, row)
+        let Self { correction, decay } = *self;
+        AdamStep { correction, decay }.apply(simd, row, [simd.splat_f32s(0.0)])
     }
 }
 
+/// Silent steps `from ..= to`, each over the whole row, which stays in the first-level cache: within an element, each step
+/// would have to wait for the one before.
 #[inline(always)]
-fn replay<S: Simd>(
-    simd: S,
-    schedule: &Schedule,
-    decay: f32,
-    from: u32,
-    to: u32,
-    mut row: [S::f32s; 3],
-) -> [S::f32s; 3] {
+fn replay<S: Simd>(simd: S, schedule: &Schedule, decay: f32, from: u32, to: u32, [w, m, v]: [&mut [f32]; 3]) {
     for step in from..=to {
-        row = AdamStep { correction: schedule.correction(step), decay }.apply(simd, row, [simd.splat_f32s(0.0)]);
+        let silent = SilentStep { correction: schedule.correction(step), decay };
+        apply(simd, &silent, [&mut *w, &mut *m, &mut *v], []);
     }
-    row
 }
 
 /// Silent steps `from ..= to` backwards: the row as it was before them.
@@ -161,7 +139,12 @@ impl Elementwise<1, 2> for Unreplay<'_> {
 pub fn step_adam<S: Simd>(simd: S, schedule: &Schedule, decay: f32, way: &Way, row: [&mut [f32]; 3], g: &[f32]) {
     match way {
         Way::Tail(tail) => apply(simd, &StepAndTail(tail), row, [g]),
-        &Way::Replay { from, to } => apply(simd, &StepAndReplay { schedule, decay, from, to }, row, [g]),
+        &Way::Replay { from, to } => {
+            let [w, m, v] = row;
+            let step = AdamStep { correction: schedule.correction(from), decay };
+            apply(simd, &step, [&mut *w, &mut *m, &mut *v], [g]);
+            replay(simd, schedule, decay, from + 1, to, [w, m, v]);
+        }
     }
 }
 
@@ -170,7 +153,7 @@ pub fn step_adam<S: Simd>(simd: S, schedule: &Schedule, decay: f32, way: &Way, r
 pub fn rest_adam<S: Simd>(simd: S, schedule: &Schedule, decay: f32, way: &Way, row: [&mut [f32]; 3]) {
     match way {
         Way::Tail(tail) => apply(simd, &TailOnly(tail), row, []),
-        &Way::Replay { from, to } => apply(simd, &Replay { schedule, decay, from, to }, row, []),
+        &Way::Replay { from, to } => replay(simd, schedule, decay, from, to, row),
     }
 }
 

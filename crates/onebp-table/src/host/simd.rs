@@ -18,6 +18,22 @@ fn split_mut<S: Simd>(row: &mut [f32]) -> (&mut [S::f32s], &mut [f32]) {
     S::as_mut_simd_f32s(row)
 }
 
+/// Asks the cache for the beginning of a row that will be needed soon; the hardware follows a row that it has seen begin.
+/// Rows of a batch are anywhere in their table, which no hardware guesses.
+#[inline(always)]
+pub fn prefetch(row: &[f32]) {
+    const LINE: usize = 16;
+    const LINES: usize = 16;
+    #[cfg(target_arch = "x86_64")]
+    for line in row.iter().step_by(LINE).take(LINES) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a hint; any address is allowed.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(line).cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (row, LINE, LINES);
+}
+
 /// <a, b>, both `[d]`.
 #[inline(always)]
 pub fn dot<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {
@@ -58,18 +74,20 @@ pub fn apply<S: Simd, const A: usize, const B: usize>(
     let mut written = written.map(split_mut::<S>);
     let read = read.map(split::<S>);
     let whole = written.iter().map(|row| row.0.len()).chain(read.iter().map(|row| row.0.len())).min().unwrap_or(0);
+    // Slices of one visible length, so that nothing is checked within the loop.
+    let mut vectors = written.each_mut().map(|row| &mut row.0[..whole]);
+    let sources = read.map(|row| &row.0[..whole]);
     for at in 0..whole {
-        let values =
-            function.apply(simd, std::array::from_fn(|k| written[k].0[at]), std::array::from_fn(|k| read[k].0[at]));
-        for (row, value) in written.iter_mut().zip(values) {
-            row.0[at] = value;
+        let values = function.apply(simd, vectors.each_ref().map(|row| row[at]), sources.map(|row| row[at]));
+        for (row, value) in vectors.iter_mut().zip(values) {
+            row[at] = value;
         }
     }
     if written.iter().any(|row| !row.1.is_empty()) {
         let values = function.apply(
             simd,
-            std::array::from_fn(|k| simd.partial_load_f32s(written[k].1)),
-            std::array::from_fn(|k| simd.partial_load_f32s(read[k].1)),
+            written.each_ref().map(|row| simd.partial_load_f32s(row.1)),
+            read.map(|row| simd.partial_load_f32s(row.1)),
         );
         for (row, value) in written.iter_mut().zip(values) {
             simd.partial_store_f32s(row.1, value);
@@ -92,6 +110,24 @@ impl Elementwise<1, 1> for Add {
     #[inline(always)]
     fn apply<S: Simd>(&self, simd: S, [x]: [S::f32s; 1], [y]: [S::f32s; 1]) -> [S::f32s; 1] {
         [simd.mul_add_f32s(simd.splat_f32s(self.0), y, x)]
+    }
+}
+
+/// x <- a * y + b * z.
+pub struct SetTwo(pub f32, pub f32);
+impl Elementwise<1, 2> for SetTwo {
+    #[inline(always)]
+    fn apply<S: Simd>(&self, simd: S, _: [S::f32s; 1], [y, z]: [S::f32s; 2]) -> [S::f32s; 1] {
+        [simd.mul_add_f32s(simd.splat_f32s(self.1), z, simd.mul_f32s(simd.splat_f32s(self.0), y))]
+    }
+}
+
+/// x <- x + a * y + b * z.
+pub struct AddTwo(pub f32, pub f32);
+impl Elementwise<1, 2> for AddTwo {
+    #[inline(always)]
+    fn apply<S: Simd>(&self, simd: S, [x]: [S::f32s; 1], [y, z]: [S::f32s; 2]) -> [S::f32s; 1] {
+        [simd.mul_add_f32s(simd.splat_f32s(self.1), z, simd.mul_add_f32s(simd.splat_f32s(self.0), y, x))]
     }
 }
 

@@ -4,7 +4,7 @@ use super::{
     memory::Memory,
     rules::{Adagrad, AdamStep, Descend, mean_square, rest_adam, step_adam, unrest_adam},
     shared::Rows,
-    simd::apply,
+    simd::{apply, prefetch},
 };
 use crate::{
     Error, Optimizer, Rule,
@@ -85,6 +85,18 @@ impl Open<'_> {
         let way = schedule.way(*time, self.step, false);
         rest_adam(simd, schedule, self.optimizer.weight_decay as f32, &way, [w, m, v]);
         *time = self.step;
+    }
+
+    /// Asks the cache for the state of a row that will be moved soon.
+    ///
+    /// # Safety
+    /// No other thread may be at this row.
+    #[inline(always)]
+    pub unsafe fn prefetch(&self, row: usize) {
+        for matrix in self.matrices.iter().flatten() {
+            // SAFETY: by the caller's promise.
+            prefetch(unsafe { matrix.row(row) });
+        }
     }
 
     /// Moves row `row`, `w`, along its accumulated gradient `g`, which is scratch afterwards, and over the `rest` silent

@@ -3,7 +3,7 @@
 use super::{
     memory::Memory,
     shared::Rows,
-    simd::{Add, Mix, Scale, Set, apply, dot},
+    simd::{Add, AddTwo, Mix, Scale, Set, SetTwo, apply, dot, prefetch},
     state::{Open, State, view},
 };
 use crate::{
@@ -133,7 +133,16 @@ impl HostTable {
             #[inline(always)]
             fn run<S: Simd>(&self, simd: S, range: Range<usize>, scratch: &mut [f32]) {
                 let g = &mut scratch[..self.dim];
-                for q in range {
+                for q in range.clone() {
+                    if q + 1 < range.end {
+                        let next = self.touched.rows[q + 1] as usize;
+                        prefetch(self.gradients.of(self.touched.places(q + 1)[0] as usize).1);
+                        // SAFETY: rows are distinct.
+                        unsafe {
+                            prefetch(self.weights.row(next));
+                            self.state.prefetch(next);
+                        }
+                    }
                     sum(simd, self.touched.places(q), self.gradients, g);
                     let row = self.touched.rows[q] as usize;
                     // SAFETY: rows are distinct.
@@ -151,17 +160,26 @@ impl HostTable {
     }
 }
 
-/// g <- sum of factor * vector over the places, in their order.
+/// g <- sum of factor * vector over the places, in their order, two in one pass.
 #[inline(always)]
 pub fn sum<S: Simd>(simd: S, places: &[u32], gradients: &impl Gradients, g: &mut [f32]) {
-    let mut places = places.iter();
-    if let Some(&first) = places.next() {
-        let (factor, vector) = gradients.of(first as usize);
-        apply(simd, &Set(factor), [&mut *g], [vector]);
+    let (pairs, last) = places.as_chunks::<2>();
+    for (which, pair) in pairs.iter().enumerate() {
+        if let Some(next) = places.get(2 * which + 2..) {
+            next.iter().take(2).for_each(|&place| prefetch(gradients.of(place as usize).1));
+        }
+        let [(a, x), (b, y)] = pair.map(|place| gradients.of(place as usize));
+        match which {
+            0 => apply(simd, &SetTwo(a, b), [&mut *g], [x, y]),
+            _ => apply(simd, &AddTwo(a, b), [&mut *g], [x, y]),
+        }
     }
-    for &place in places {
+    if let &[place] = last {
         let (factor, vector) = gradients.of(place as usize);
-        apply(simd, &Add(factor), [&mut *g], [vector]);
+        match pairs.len() {
+            0 => apply(simd, &Set(factor), [&mut *g], [vector]),
+            _ => apply(simd, &Add(factor), [&mut *g], [vector]),
+        }
     }
 }
 
