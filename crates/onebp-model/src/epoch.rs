@@ -85,6 +85,9 @@ impl<'a> Epoch<'a> {
         let chunks = items.zip(batch.weights.par_chunks_mut(GRAIN)).zip(rows.par_chunks(GRAIN)).enumerate();
         chunks.for_each(|(chunk, ((items, weights), rows))| {
             for (row, &(user, positive)) in rows.iter().enumerate() {
+                if let Some(&(later, _)) = rows.get(row + 2) {
+                    self.sampler.announce(later);
+                }
                 let position = (start + chunk * GRAIN + row) as u64;
                 let items = &mut items[row * width..(row + 1) * width];
                 items[0] = positive;

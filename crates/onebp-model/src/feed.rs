@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 const PLACES_AHEAD: usize = 1 << 18;
 
 /// Batches ahead at most.
-const MOST_AHEAD: usize = 32;
+const MOST_AHEAD: usize = Touched::MOST_REST as usize;
 
 /// Draws the batches of one epoch after another.
 pub struct Feed<'a> {

@@ -14,11 +14,16 @@ pub struct Touched {
     /// All places, `[R]`.
     pub places: Vec<u32>,
     /// How many steps after this one the row is known to be touched by no batch, before one touches it again; `[Q]`. 0
-    /// where that is not known. Optimizers whose untouched rows move carry the row over these steps at once.
+    /// where that is not known, and at most [`Touched::MOST_REST`]. Optimizers whose untouched rows move carry the row over
+    /// these steps at once.
     pub rest: Vec<u32>,
 }
 
 impl Touched {
+    /// A row carried further ahead could not be brought back for a look at it: every step back enlarges the rounding of
+    /// Adam's first moment by 1 / 0.9.
+    pub const MOST_REST: u32 = 32;
+
     /// Number of distinct rows, Q.
     pub fn len(&self) -> usize {
         self.rows.len()

@@ -110,7 +110,12 @@ impl Workload<'_> {
     ///
     /// # Errors
     /// Any [`Error`] of the engine or the evaluation.
-    pub fn measure(&self, mut tell: impl FnMut(&str)) -> Result<Bench, Error> {
+    pub fn measure(&self, tell: impl FnMut(&str) + Send) -> Result<Bench, Error> {
+        // On a thread of the pool, as training does.
+        rayon::scope(|_| self.measure_on_pool(tell))
+    }
+
+    fn measure_on_pool(&self, mut tell: impl FnMut(&str)) -> Result<Bench, Error> {
         let Self { settings, fit, found, .. } = self;
         let hyper = &settings.hyper;
         let on_cpu = found.name != DeviceName::Wgpu;

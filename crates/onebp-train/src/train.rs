@@ -122,7 +122,12 @@ impl<'a> Run<'a> {
     ///
     /// # Errors
     /// Any [`Error`]; [`Error::Diverged`] where the loss is no number any more.
-    pub fn train(mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Outcome, Error> {
+    pub fn train(self, stop: &AtomicBool, observer: &mut (dyn Observer + Send)) -> Result<Outcome, Error> {
+        // On a thread of the pool: from outside, every step would wait to be handed over.
+        rayon::scope(|_| self.train_on_pool(stop, observer))
+    }
+
+    fn train_on_pool(mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Outcome, Error> {
         let Settings { seed, eval_every, epochs, .. } = *self.settings;
         let hyper = &self.settings.hyper;
         let fit = &self.parts.fit;

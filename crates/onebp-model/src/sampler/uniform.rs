@@ -33,6 +33,12 @@ impl<'a> Uniform<'a> {
         self.negatives
     }
 
+    /// Tells that a row of `user` will be drawn soon.
+    #[inline]
+    pub fn announce(&self, user: u32) {
+        self.owned.prefetch(user);
+    }
+
     /// Fills `out` `[S]` for the row of `user` at `position` of `epoch`. Returns whether there was any item to draw;
     /// without one, `out` is left alone.
     pub fn draw(&self, user: u32, epoch: u32, position: u64, out: &mut [u32]) -> bool {

@@ -13,7 +13,7 @@
 use super::{
     HostTable,
     shared::Rows,
-    simd::{Add, Set, apply, dot, prefetch},
+    simd::{Add, Exp, Scale, Set, apply, dot, prefetch},
     state::Open,
     table::{Gradients, RowWork, for_rows},
 };
@@ -93,7 +93,7 @@ impl RowWork for Scores<'_> {
                     *score = dot(simd, user, self.item(item)) * self.sharpness;
                 }
                 let weight = self.batch.weights[place] * self.share;
-                loss[0] = weight * soften(factors);
+                loss[0] = weight * soften(simd, factors);
                 let scale = weight * self.sharpness;
                 factors[0] -= 1.0;
                 factors.iter_mut().for_each(|factor| *factor *= scale);
@@ -133,15 +133,12 @@ impl Scores<'_> {
 
 /// Turns scores into their softmax; returns LSE(scores) - scores[0], the loss of the row.
 #[inline(always)]
-fn soften(scores: &mut [f32]) -> f32 {
+fn soften<S: Simd>(simd: S, scores: &mut [f32]) -> f32 {
     let first = scores[0];
     let highest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut total = 0.0;
-    for score in scores.iter_mut() {
-        *score = (*score - highest).exp();
-        total += *score;
-    }
-    scores.iter_mut().for_each(|score| *score /= total);
+    apply(simd, &Exp(highest), [&mut *scores], []);
+    let total: f32 = scores.iter().sum();
+    apply(simd, &Scale(1.0 / total), [scores], []);
     total.ln() + highest - first
 }
 

@@ -75,12 +75,19 @@ pub fn apply<S: Simd, const A: usize, const B: usize>(
     let read = read.map(split::<S>);
     let whole = written.iter().map(|row| row.0.len()).chain(read.iter().map(|row| row.0.len())).min().unwrap_or(0);
     // Slices of one visible length, so that nothing is checked within the loop.
-    let mut vectors = written.each_mut().map(|row| &mut row.0[..whole]);
+    let vectors = written.each_mut().map(|row| &mut row.0[..whole]);
     let sources = read.map(|row| &row.0[..whole]);
     for at in 0..whole {
-        let values = function.apply(simd, vectors.each_ref().map(|row| row[at]), sources.map(|row| row[at]));
-        for (row, value) in vectors.iter_mut().zip(values) {
-            row[at] = value;
+        let (mut old, mut other) = ([simd.splat_f32s(0.0); A], [simd.splat_f32s(0.0); B]);
+        for k in 0..A {
+            old[k] = vectors[k][at];
+        }
+        for k in 0..B {
+            other[k] = sources[k][at];
+        }
+        let values = function.apply(simd, old, other);
+        for k in 0..A {
+            vectors[k][at] = values[k];
         }
     }
     if written.iter().any(|row| !row.1.is_empty()) {
@@ -149,6 +156,37 @@ impl Elementwise<1, 0> for Scale {
     }
 }
 
+/// x <- exp(x - shift), for x at most shift; within 2 units in the last place, and 0 below the smallest normal number.
+///
+/// exp(y) = 2^n exp(r) with n = round(y / ln 2) and |r| <= ln 2 / 2, exp(r) by its Taylor polynomial of degree 7.
+pub struct Exp(pub f32);
+impl Elementwise<1, 0> for Exp {
+    #[inline(always)]
+    fn apply<S: Simd>(&self, simd: S, [x]: [S::f32s; 1], _: [S::f32s; 0]) -> [S::f32s; 1] {
+        // ln 2 in two parts, so that n times the first is exact.
+        const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
+        // Adding 1.5 * 2^23 rounds to an integer, and leaves that in the low bits.
+        const ROUND: f32 = 12_582_912.0;
+        const LOWEST: f32 = -87.0;
+        const TAYLOR: [f32; 7] = [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0];
+        let constant = |x: f32| simd.splat_f32s(x);
+        let y = simd.sub_f32s(x, constant(self.0));
+        let kept = simd.max_f32s(y, constant(LOWEST));
+        let rounded = simd.mul_add_f32s(kept, constant(std::f32::consts::LOG2_E), constant(ROUND));
+        let n = simd.sub_f32s(rounded, constant(ROUND));
+        let r = simd.mul_add_f32s(n, constant(-LN_2[0]), kept);
+        let r = simd.mul_add_f32s(n, constant(-LN_2[1]), r);
+        let mut power = constant(1.0 / 5040.0);
+        for coefficient in TAYLOR {
+            power = simd.mul_add_f32s(power, r, constant(coefficient));
+        }
+        let shifted = simd.wrapping_dyn_shl_u32s(simd.transmute_u32s_f32s(rounded), simd.splat_u32s(23));
+        let two_to_the_n = simd.transmute_f32s_u32s(simd.add_u32s(shifted, simd.splat_u32s(127 << 23)));
+        let value = simd.mul_f32s(power, two_to_the_n);
+        [simd.select_f32s(simd.less_than_f32s(y, constant(LOWEST)), constant(0.0), value)]
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,6 +210,30 @@ mod tests {
                 run(&|x| apply(simd, &Mix(0.5, c), [x], [y])),
                 run(&|x| apply(simd, &Scale(c), [x], [])),
             )
+        }
+    }
+
+    struct RunExp<'a>(&'a mut [f32], f32);
+    impl WithSimd for RunExp<'_> {
+        type Output = ();
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) {
+            apply(simd, &Exp(self.1), [self.0], []);
+        }
+    }
+
+    #[test]
+    fn exponentials_are_those_of_the_library() {
+        let arguments: Vec<f32> = (0..200_000).map(|k| -k as f32 * 5e-4).chain([-0.0, -1e-30, -86.99, -1e4]).collect();
+        for arch in [Arch::new(), Arch::Scalar] {
+            let mut found: Vec<f32> = arguments.iter().map(|x| x + 2.0).collect();
+            let shifted = found.clone();
+            arch.dispatch(RunExp(&mut found, 2.0));
+            for (found, x) in found.iter().zip(shifted) {
+                let expected = f64::from(x - 2.0).exp();
+                let error = (f64::from(*found) - expected).abs();
+                assert!(error <= 3e-7 * expected + 2e-38, "exp({}): {found} is not {expected}", x - 2.0);
+            }
         }
     }
 

@@ -15,8 +15,11 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 use std::{cell::RefCell, ops::Range};
 
-/// Elements of the rows that a thread takes at a time: enough to be worth the handing over.
+/// Elements of the rows that a thread takes at a time, at least: enough to be worth the handing over.
 const GRAIN: usize = 8192;
+
+/// Parts of the rows for each thread, so that all end at about the same time.
+const PARTS: usize = 4;
 
 /// A table of `burn-ndarray` or `burn-flex`, worked on in place.
 pub struct HostTable {
@@ -49,7 +52,7 @@ pub fn for_rows(arch: Arch, count: usize, dim: usize, weight: usize, work: &impl
             self.0.run(simd, self.1, self.2);
         }
     }
-    let grain = (GRAIN / (dim * weight).max(1)).max(1);
+    let grain = (GRAIN / (dim * weight).max(1)).max(count.div_ceil(PARTS * rayon::current_num_threads())).max(1);
     (0..count.div_ceil(grain)).into_par_iter().for_each(|chunk| {
         let start = chunk * grain;
         SCRATCH.with_borrow_mut(|scratch| {
@@ -235,18 +238,36 @@ impl Embedding for HostTable {
             rows: Rows<'a>,
             other: &'a [f32],
             towards: &'a [u32],
+            /// Factors of a row that occurs once.
+            once: (f32, f32),
             dim: usize,
+        }
+        impl Follow<'_> {
+            #[inline(always)]
+            fn other(&self, place: u32) -> &[f32] {
+                let row = self.towards[place as usize] as usize;
+                &self.other[row * self.dim..(row + 1) * self.dim]
+            }
         }
         impl RowWork for Follow<'_> {
             #[inline(always)]
             fn run<S: Simd>(&self, simd: S, range: Range<usize>, _: &mut [f32]) {
-                for q in range {
+                for q in range.clone() {
+                    if q + 1 < range.end {
+                        prefetch(self.other(self.touched.places(q + 1)[0]));
+                        // SAFETY: rows are distinct.
+                        prefetch(unsafe { self.rows.row(self.touched.rows[q + 1] as usize) });
+                    }
                     // SAFETY: rows are distinct.
                     let row = unsafe { self.rows.row(self.touched.rows[q] as usize) };
                     let places = self.touched.places(q);
+                    if let &[place] = places {
+                        let (keep, weight) = self.once;
+                        apply(simd, &Mix(keep, weight), [&mut *row], [self.other(place)]);
+                        continue;
+                    }
                     for (which, &place) in places.iter().enumerate() {
-                        let other = self.towards[place as usize] as usize * self.dim;
-                        let other = &self.other[other..other + self.dim];
+                        let other = self.other(place);
                         let weight = self.aggregation.weight(which, places.len());
                         match which {
                             0 => apply(simd, &Mix(self.aggregation.keep(places.len()), weight), [&mut *row], [other]),
@@ -258,7 +279,8 @@ impl Embedding for HostTable {
         }
         let [_, dim] = self.shape;
         let rows = Rows::new(self.weights.as_mut_slice(), dim);
-        let work = Follow { touched, aggregation, rows, other: other.weights.as_slice(), towards, dim };
+        let once = (aggregation.keep(1), aggregation.weight(0, 1));
+        let work = Follow { touched, aggregation, rows, other: other.weights.as_slice(), towards, once, dim };
         for_rows(self.arch, touched.len(), dim, 1, &work);
         Ok(())
     }
