@@ -1,14 +1,14 @@
 //! Whether a user owns an item, answered fast where the answer is mostly no.
 //!
 //! Samplers of negatives ask this for every draw. A binary search in the user's row costs a dozen steps that wait for each
-//! other. Sixteen marks for each pair, set at hashed places, answer fifteen of sixteen questions with one look; only where
+//! other. Thirty-two marks for each pair, set at hashed places, answer nearly all questions with one look; only where
 //! the mark is set does the row decide. A user with so many items that a mark for every item of the catalogue costs no
-//! more has those, and no search at all. At most two bytes a pair.
+//! more has those, and no search at all. At most four bytes a pair.
 
 use crate::Csr;
 
 /// Marks for each pair of a user.
-const MARKS: usize = 16;
+const MARKS: usize = 32;
 
 /// The rows of a [`Csr`] with their marks.
 #[derive(Clone, Debug)]

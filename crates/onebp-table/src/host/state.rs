@@ -7,8 +7,11 @@ use super::{
     simd::{apply, prefetch},
 };
 use crate::{
-    Error, Optimizer, Rule,
-    optimizer::{ADAGRAD_EPSILON, adam::Schedule},
+    Error, Optimizer, Rule, Touched,
+    optimizer::{
+        ADAGRAD_EPSILON,
+        adam::{Schedule, Way},
+    },
 };
 use burn::tensor::Device;
 use pulp::Simd;
@@ -52,6 +55,10 @@ impl State {
             matrices: std::array::from_fn(|_| matrices.next()),
             time: Rows::new(&mut self.time, 1),
             step: self.step,
+            ways: std::array::from_fn(|rest| {
+                let (schedule, now) = (self.schedule.as_ref()?, self.step + 1);
+                Some(schedule.way(now, now + rest as u32, true))
+            }),
         }
     }
 }
@@ -63,6 +70,8 @@ pub struct Open<'a> {
     matrices: [Option<Rows<'a>>; 2],
     time: Rows<'a, u32>,
     step: u32,
+    /// How a row gets over this step and the silent ones after it, by their number.
+    ways: [Option<Way>; Touched::MOST_REST as usize + 1],
 }
 
 impl Open<'_> {
@@ -112,7 +121,8 @@ impl Open<'_> {
         let matrix = |k: usize| self.matrices[k].as_ref().map(|rows| unsafe { rows.row(row) });
         match (self.optimizer.rule, self.schedule, matrix(0), matrix(1)) {
             (Rule::Adam, Some(schedule), Some(m), Some(v)) => {
-                let way = schedule.way(now, now + rest, true);
+                let known = self.ways.get(rest as usize).copied().flatten();
+                let way = known.unwrap_or_else(|| schedule.way(now, now + rest, true));
                 step_adam(simd, schedule, decay, &way, [w, m, v], g);
                 // SAFETY: by the caller's promise.
                 unsafe { self.time.row(row)[0] = now + rest };
