@@ -1,160 +1,291 @@
-//! One pass over users in blocks: score a block, exclude what each user has seen, hand every row to a visitor.
+//! One pass over users in blocks: score a block, exclude what each user has seen, hand every piece of a row to a visitor.
 //!
-//! The matrix [M, N] of all scores never exists. Each thread owns one block [block, N] and takes the next block of users
-//! when it is done, so memory is at most `threads * block * N * 4` bytes beyond what the visitor keeps. Every user has
-//! their own slot in the output, so which thread came first leaves no trace.
+//! Neither the matrix [M, N] of all scores nor a row [N] need exist: a scorer hands out pieces while they are in the
+//! nearest cache, and what a visitor makes of a row so far is kept for each user of the block. Each thread owns one block
+//! and takes the next when it is done, so memory is that of a block's visitors and of the scorer's tile, whatever M and N.
+//! Every user has their own slot in the output, so which thread came first leaves no trace.
 
 use crate::selection::EXCLUDED;
 use crate::{Error, Scorer};
 use onebp_data::Csr;
+use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 use std::sync::{Mutex, PoisonError};
 
-/// Bytes of scores a thread may hold at a time, 32 MiB; a single row may exceed it.
-const SCORES_PER_THREAD: usize = 32 << 20;
+/// Bytes that the rows of one block may hold, 32 MiB; a single row may exceed it.
+const ROWS_OF_A_BLOCK: usize = 32 << 20;
 
-/// More users than this make a block no faster, they only leave the cache.
-const LARGEST_BLOCK: usize = 256;
+/// A scorer prepares the items for each block anew, so more users share that work; beyond this number it hardly matters.
+const LARGEST_BLOCK: usize = 1024;
 
-/// Users in a block where the caller names no number: within the memory budget, and small enough that every thread gets
-/// several blocks, so that they end at about the same time.
-fn block_size(users: usize, items: usize, threads: usize) -> usize {
-    let budget = SCORES_PER_THREAD / size_of::<f32>() / items.max(1);
-    budget.min(LARGEST_BLOCK).min(users.div_ceil(4 * threads)).max(1)
+/// What happens to the rows of scores.
+pub(crate) trait Visitor: Sync {
+    /// What a thread carries from user to user.
+    type Thread: Send;
+    /// What is kept of the row of one user; reused for others.
+    type Row;
+    /// An element of the output.
+    type Value: Send;
+
+    /// Bytes of one [`Visitor::Row`], about.
+    fn row_bytes(&self) -> usize;
+
+    /// For a thread that begins.
+    fn thread(&self) -> Self::Thread;
+
+    /// For one user of a block after another.
+    fn row(&self) -> Self::Row;
+
+    /// Begins the row of `user`.
+    fn start(&self, row: &mut Self::Row, user: u32);
+
+    /// Takes the scores of the items `first..first + scores.len()`, finite or [`EXCLUDED`]. Pieces of a row come in
+    /// ascending order and cover the catalogue once.
+    fn read(&self, row: &mut Self::Row, first: usize, scores: &[f32]);
+
+    /// Writes what was measured of `user` into their `slot` of the output.
+    fn finish(
+        &self,
+        thread: &mut Self::Thread,
+        row: &mut Self::Row,
+        user: u32,
+        slot: &mut [Self::Value],
+    ) -> Result<(), Error>;
 }
 
-/// Checks that `seen` and `users` fit the scorer.
-pub(crate) fn check(scorer: &dyn Scorer, seen: &Csr, users: &[u32]) -> Result<(), Error> {
-    let shape =
-        |what, expected, found| if expected == found { Ok(()) } else { Err(Error::Shape { what, expected, found }) };
-    shape("users of the seen items", scorer.users(), seen.rows())?;
-    shape("catalogue of the seen items", scorer.items(), seen.columns())?;
-    match users.iter().find(|&&user| user as usize >= scorer.users()) {
-        Some(&user) => Err(Error::UnknownUser { user, users: scorer.users() }),
-        None => Ok(()),
+/// Which rows to visit.
+pub(crate) struct Pass<'a> {
+    pub(crate) scorer: &'a dyn Scorer,
+    /// Items to exclude, `[M, N]`.
+    pub(crate) seen: &'a Csr,
+    pub(crate) users: &'a [u32],
+    /// Users scored together, at least 1; `None` for a number that suits.
+    pub(crate) block: Option<usize>,
+}
+
+impl Pass<'_> {
+    /// Checks that the seen items and the users fit the scorer.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let shape = |what, expected, found| {
+            if expected == found { Ok(()) } else { Err(Error::Shape { what, expected, found }) }
+        };
+        shape("users of the seen items", self.scorer.users(), self.seen.rows())?;
+        shape("catalogue of the seen items", self.scorer.items(), self.seen.columns())?;
+        match self.users.iter().find(|&&user| user as usize >= self.scorer.users()) {
+            Some(&user) => Err(Error::UnknownUser { user, users: self.scorer.users() }),
+            None => Ok(()),
+        }
     }
-}
 
-/// Calls `visit(state, user, scores, slot)` once for each of `users`, on the threads of the current rayon pool. `scores`
-/// is the user's row `[N]` with [`EXCLUDED`] at seen items, `slot` the user's own `width` elements of `out`
-/// (`[users.len(), width]`, in the order of `users`). `block` users are scored together (at least 1), as many as the
-/// memory budget allows where it is `None`. Returns the state of every thread that had work.
-///
-/// `seen` and `users` must have passed [`check`], `width` and the catalogue must not be empty, and `out` must be of the
-/// length above.
-///
-/// # Errors
-/// [`Error::NotFinite`] and whatever `visit` returns: the first in the order of `users`.
-pub(crate) fn for_each_user<T: Send, S: Send>(
-    (scorer, seen, users): (&dyn Scorer, &Csr, &[u32]),
-    block: Option<usize>,
-    out: &mut [T],
-    width: usize,
-    state: impl Fn() -> S + Sync,
-    visit: impl Fn(&mut S, u32, &[f32], &mut [T]) -> Result<(), Error> + Sync,
-) -> Result<Vec<S>, Error> {
-    let items = scorer.items();
-    let threads = rayon::current_num_threads();
-    let block = block.unwrap_or_else(|| block_size(users.len(), items, threads)).clamp(1, users.len().max(1));
-    let queue = Mutex::new(users.chunks(block).zip(out.chunks_mut(block * width)).enumerate());
-    let take = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+    /// Visits the row of each user once, on the threads of the current rayon pool. `out` `[users, width]` holds the slots
+    /// of the users, in their order. Returns the state of every thread that had work.
+    ///
+    /// [`Pass::check`] must have passed, `width` must not be 0, and `out` must be of the length above.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] and whatever [`Visitor::finish`] returns: the first in the order of the users.
+    pub(crate) fn run<V: Visitor>(
+        &self,
+        visitor: &V,
+        out: &mut [V::Value],
+        width: usize,
+    ) -> Result<Vec<V::Thread>, Error> {
+        let users = self.users;
+        let threads = rayon::current_num_threads();
+        let block = self.block.unwrap_or_else(|| block_size(users.len(), threads, visitor.row_bytes()));
+        let block = block.clamp(1, users.len().max(1));
+        let queue = Mutex::new(users.chunks(block).zip(out.chunks_mut(block * width)).enumerate());
+        let take = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
 
-    let work = |_| -> Result<Option<S>, (usize, Error)> {
-        // A thread that comes too late for any block allocates nothing.
-        let Some(mut job) = take() else { return Ok(None) };
-        let mut scores = vec![0.0f32; block * items];
-        let mut state = state();
-        loop {
-            let (at, (users, slots)) = job;
-            let scores = &mut scores[..users.len() * items];
-            scorer.scores(users, scores);
-            let rows = users.iter().zip(scores.chunks_exact_mut(items)).zip(slots.chunks_exact_mut(width));
-            for ((&user, row), slot) in rows {
-                let outcome = prepare(row, user, seen.row(user)).and_then(|()| visit(&mut state, user, row, slot));
-                if let Err(error) = outcome {
+        let work = |_| -> Result<Option<V::Thread>, (usize, Error)> {
+            // A thread that comes too late for any block allocates nothing.
+            let Some(mut job) = take() else { return Ok(None) };
+            let mut rows: Vec<Row<V>> = (0..block).map(|_| Row::new(visitor)).collect();
+            let mut thread = visitor.thread();
+            loop {
+                let (at, (users, slots)) = job;
+                if let Err(error) = self.visit(visitor, users, &mut rows, &mut thread, slots.chunks_exact_mut(width)) {
                     // Blocks are taken in order: all before this one are done or in work, those after it do not matter.
                     while take().is_some() {}
                     return Err((at, error));
                 }
+                match take() {
+                    Some(next) => job = next,
+                    None => return Ok(Some(thread)),
+                }
             }
-            match take() {
-                Some(next) => job = next,
-                None => return Ok(Some(state)),
-            }
-        }
-    };
-    let results: Vec<_> =
-        (0..threads.min(users.len().div_ceil(block))).into_par_iter().with_max_len(1).map(work).collect();
+        };
+        let results: Vec<_> =
+            (0..threads.min(users.len().div_ceil(block))).into_par_iter().with_max_len(1).map(work).collect();
 
-    let mut states = Vec::with_capacity(results.len());
-    let mut first: Option<(usize, Error)> = None;
-    for result in results {
-        match result {
-            Ok(state) => states.extend(state),
-            Err((at, error)) if first.as_ref().is_none_or(|&(earliest, _)| at < earliest) => first = Some((at, error)),
-            Err(_) => {}
+        let mut states = Vec::with_capacity(results.len());
+        let mut first: Option<(usize, Error)> = None;
+        for result in results {
+            match result {
+                Ok(state) => states.extend(state),
+                Err((at, error)) if first.as_ref().is_none_or(|&(block, _)| at < block) => first = Some((at, error)),
+                Err(_) => {}
+            }
         }
+        first.map_or(Ok(states), |(_, error)| Err(error))
     }
-    first.map_or(Ok(states), |(_, error)| Err(error))
-}
 
-/// Refuses a row with a score that cannot be ranked, then excludes the seen items.
-fn prepare(row: &mut [f32], user: u32, seen: &[u32]) -> Result<(), Error> {
-    // Without a branch inside, so that the compiler tests several scores at once.
-    if !row.iter().fold(true, |finite, score| finite & score.is_finite()) {
-        for (&score, item) in row.iter().zip(0..) {
-            if !score.is_finite() {
+    /// One block: at least as many `rows` as `users`, and a slot for each.
+    fn visit<'s, V: Visitor<Value: 's>>(
+        &self,
+        visitor: &V,
+        users: &[u32],
+        rows: &mut [Row<V>],
+        thread: &mut V::Thread,
+        slots: impl Iterator<Item = &'s mut [V::Value]>,
+    ) -> Result<(), Error> {
+        for (row, &user) in rows.iter_mut().zip(users) {
+            row.start(visitor, user);
+        }
+        self.scorer.scores(users, &mut |at, first, scores| {
+            rows[at].read(visitor, self.seen.row(users[at]), first, scores);
+        });
+        for ((row, &user), slot) in rows.iter_mut().zip(users).zip(slots) {
+            if let Some((item, score)) = row.not_finite {
                 return Err(Error::NotFinite { user, item, score });
             }
+            visitor.finish(thread, &mut row.of_visitor, user, slot)?;
         }
+        Ok(())
     }
-    for &item in seen {
-        row[item as usize] = EXCLUDED;
+}
+
+/// Users in a block where the caller names no number: within the memory budget, and small enough that every thread gets
+/// several blocks, so that they end at about the same time.
+fn block_size(users: usize, threads: usize, row_bytes: usize) -> usize {
+    (ROWS_OF_A_BLOCK / row_bytes.max(1)).min(LARGEST_BLOCK).min(users.div_ceil(4 * threads)).max(1)
+}
+
+/// The row of one user of a block, as far as it has been read.
+struct Row<V: Visitor> {
+    of_visitor: V::Row,
+    /// How many of the user's seen items are excluded.
+    excluded: usize,
+    /// The first item whose score cannot be ranked; nothing after it is read.
+    not_finite: Option<(u32, f32)>,
+}
+
+impl<V: Visitor> Row<V> {
+    fn new(visitor: &V) -> Self {
+        Self { of_visitor: visitor.row(), excluded: 0, not_finite: None }
     }
-    Ok(())
+
+    fn start(&mut self, visitor: &V, user: u32) {
+        (self.excluded, self.not_finite) = (0, None);
+        visitor.start(&mut self.of_visitor, user);
+    }
+
+    /// Refuses a score that cannot be ranked, excludes the items of `seen` (ascending), passes on the others.
+    fn read(&mut self, visitor: &V, seen: &[u32], first: usize, scores: &mut [f32]) {
+        if self.not_finite.is_some() {
+            return;
+        }
+        if !Arch::new().dispatch(AllFinite(scores)) {
+            self.not_finite = (first as u32..).zip(scores.iter().copied()).find(|(_, score)| !score.is_finite());
+            return;
+        }
+        for &item in &seen[self.excluded..] {
+            let Some(score) = scores.get_mut(item as usize - first) else { break };
+            *score = EXCLUDED;
+            self.excluded += 1;
+        }
+        visitor.read(&mut self.of_visitor, first, scores);
+    }
+}
+
+struct AllFinite<'a>(&'a [f32]);
+
+impl NullaryFnOnce for AllFinite<'_> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn call(self) -> bool {
+        // Without its sign, a number that is not finite has the largest bits. A maximum needs no branch.
+        let magnitude = |score: &f32| score.to_bits() & 0x7fff_ffff;
+        self.0.iter().map(magnitude).fold(0, u32::max) < f32::INFINITY.to_bits()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Popularity;
+    use crate::testing::Scores;
+    use crate::{Popularity, Visit};
 
     #[test]
     fn block_size_keeps_to_the_budget() {
-        assert_eq!(block_size(1_000_000, 40_981, 2), (32 << 20) / 4 / 40_981);
-        assert_eq!(block_size(1_000_000, 100_000_000, 2), 1);
-        assert_eq!(block_size(1_000_000, 10, 2), LARGEST_BLOCK);
-        assert_eq!(block_size(943, 1682, 2), 118);
-        assert_eq!(block_size(0, 0, 1), 1);
+        assert_eq!(block_size(1_000_000, 2, 1 << 20), 32);
+        assert_eq!(block_size(1_000_000, 2, 1 << 30), 1);
+        assert_eq!(block_size(1_000_000, 2, 10), LARGEST_BLOCK);
+        assert_eq!(block_size(943, 2, 0), 118);
+        assert_eq!(block_size(0, 1, 10), 1);
+    }
+
+    /// Keeps the whole row: out `[users, items]`, and the number of users of a thread.
+    struct Collect;
+
+    impl Visitor for Collect {
+        type Thread = usize;
+        type Row = Vec<f32>;
+        type Value = f32;
+        fn row_bytes(&self) -> usize {
+            12
+        }
+        fn thread(&self) -> usize {
+            0
+        }
+        fn row(&self) -> Vec<f32> {
+            vec![f32::NAN; 2]
+        }
+        fn start(&self, row: &mut Vec<f32>, _: u32) {
+            row.clear();
+        }
+        fn read(&self, row: &mut Vec<f32>, first: usize, scores: &[f32]) {
+            assert_eq!(first, row.len());
+            row.extend(scores);
+        }
+        fn finish(&self, users: &mut usize, row: &mut Vec<f32>, _: u32, slot: &mut [f32]) -> Result<(), Error> {
+            *users += 1;
+            slot.copy_from_slice(row);
+            Ok(())
+        }
+    }
+
+    fn on_threads<T: Send>(threads: usize, run: impl FnOnce() -> T + Send) -> T {
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(run)
     }
 
     #[test]
     fn every_user_is_visited_once_with_their_own_slot() {
-        let scorer = Popularity::new(50, &[3, 1, 2]);
-        let seen = Csr::from_pairs(50, 3, &[(7, 0), (7, 2), (49, 1)]).unwrap();
+        let items = 41;
+        let scorer = Scores { table: (0..50 * items as u32).map(|at| at as f32).collect(), items };
+        let pairs: Vec<(u32, u32)> = vec![(7, 0), (7, 15), (7, 16), (7, 40), (49, 31), (49, 32), (3, 39)];
+        let seen = Csr::from_pairs(50, items, &pairs).unwrap();
         let users: Vec<u32> = (0..50).rev().chain([7, 7]).collect();
         for threads in 1..4 {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            for block in [Some(1), Some(3), Some(1000), None] {
-                let mut out = vec![(0, 0.0); users.len() * 2];
-                let visit = |visits: &mut usize, user: u32, row: &[f32], slot: &mut [(u32, f32)]| {
-                    *visits += 1;
-                    slot.copy_from_slice(&[(user, row[0]), (user, row[1])]);
-                    Ok(())
-                };
-                let visits = pool.install(|| for_each_user((&scorer, &seen, &users), block, &mut out, 2, || 0, visit));
-                assert_eq!(visits.unwrap().iter().sum::<usize>(), users.len());
-                for (slot, &user) in out.chunks(2).zip(&users) {
-                    let zero = if user == 7 { EXCLUDED } else { 3.0 };
-                    let one = if user == 49 { EXCLUDED } else { 1.0 };
-                    assert_eq!(slot, [(user, zero), (user, one)]);
+            for block in [Some(0), Some(1), Some(3), Some(1000), None] {
+                let mut out = vec![0.0; users.len() * items];
+                let pass = Pass { scorer: &scorer, seen: &seen, users: &users, block };
+                let visits = on_threads(threads, || pass.run(&Collect, &mut out, items)).unwrap();
+                assert_eq!(visits.iter().sum::<usize>(), users.len());
+                for (row, &user) in out.chunks(items).zip(&users) {
+                    for (item, &score) in (0..).zip(row) {
+                        let own = (user * items as u32 + item) as f32;
+                        assert_eq!(score, if seen.contains(user, item) { EXCLUDED } else { own }, "{user} {item}");
+                    }
                 }
             }
         }
     }
 
-    /// NaN from user 5 on, at a different item each.
-    struct Broken;
+    /// Not finite from user 5 on, at a different item each, in the second of two pieces or in both.
+    struct Broken(f32);
+
     impl Scorer for Broken {
         fn users(&self) -> usize {
             40
@@ -162,10 +293,13 @@ mod tests {
         fn items(&self) -> usize {
             40
         }
-        fn scores(&self, users: &[u32], out: &mut [f32]) {
-            out.fill(0.0);
-            for (row, &user) in users.iter().enumerate().filter(|&(_, &user)| user >= 5) {
-                out[row * 40 + 39 - user as usize] = f32::NEG_INFINITY;
+        fn scores(&self, users: &[u32], visit: &mut Visit<'_>) {
+            for first in [0, 20] {
+                for (row, &user) in users.iter().enumerate() {
+                    let broken = |item: usize| user >= 5 && item + user as usize >= 39;
+                    let scores = (first..first + 20).map(|item| if broken(item) { self.0 } else { 0.0 });
+                    visit(row, first, &mut scores.collect::<Vec<_>>());
+                }
             }
         }
     }
@@ -175,12 +309,27 @@ mod tests {
         let seen = Csr::from_pairs(40, 40, &[(5, 34)]).unwrap();
         let users: Vec<u32> = (0..40).collect();
         for threads in 1..4 {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            for block in [Some(1), Some(2), Some(7), None] {
-                let mut out = [(); 40];
-                let visit = |_: &mut (), _: u32, _: &[f32], _: &mut [()]| Ok(());
-                let error = pool.install(|| for_each_user((&Broken, &seen, &users), block, &mut out, 1, || (), visit));
-                assert_eq!(error, Err(Error::NotFinite { user: 5, item: 34, score: f32::NEG_INFINITY }));
+            for (block, score) in [(Some(1), f32::NEG_INFINITY), (Some(7), f32::INFINITY), (None, f32::NEG_INFINITY)] {
+                let scorer = Broken(score);
+                let pass = |users| Pass { scorer: &scorer, seen: &seen, users, block };
+                let mut out = vec![0.0; 40 * 40];
+                let error = on_threads(threads, || pass(&users).run(&Collect, &mut out, 40)).unwrap_err();
+                assert_eq!(error, Error::NotFinite { user: 5, item: 34, score });
+                let error = on_threads(threads, || pass(&[0, 30]).run(&Collect, &mut out[..80], 40)).unwrap_err();
+                assert_eq!(error, Error::NotFinite { user: 30, item: 9, score });
+            }
+        }
+    }
+
+    #[test]
+    fn not_a_number_is_not_finite_and_large_numbers_are() {
+        let finite = [f32::MAX, f32::MIN, -0.0, 0.0, f32::MIN_POSITIVE / 2.0];
+        assert!(Arch::new().dispatch(AllFinite(&finite.repeat(30))));
+        for broken in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            for at in 0..150 {
+                let mut scores = finite.repeat(30);
+                scores[at] = broken;
+                assert!(!Arch::new().dispatch(AllFinite(&scores)));
             }
         }
     }
@@ -188,10 +337,13 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_refused() {
         let scorer = Popularity::new(2, &[3, 1, 2]);
-        let seen = |rows, columns| Csr::from_pairs(rows, columns, &[]).unwrap();
-        assert_eq!(check(&scorer, &seen(2, 3), &[0, 1]), Ok(()));
-        assert_eq!(check(&scorer, &seen(2, 3), &[0, 2]), Err(Error::UnknownUser { user: 2, users: 2 }));
-        assert!(matches!(check(&scorer, &seen(3, 3), &[]), Err(Error::Shape { expected: 2, found: 3, .. })));
-        assert!(matches!(check(&scorer, &seen(2, 4), &[]), Err(Error::Shape { expected: 3, found: 4, .. })));
+        let check = |rows, columns, users: &[u32]| {
+            let seen = Csr::from_pairs(rows, columns, &[]).unwrap();
+            Pass { scorer: &scorer, seen: &seen, users, block: None }.check()
+        };
+        assert_eq!(check(2, 3, &[0, 1]), Ok(()));
+        assert_eq!(check(2, 3, &[0, 2]), Err(Error::UnknownUser { user: 2, users: 2 }));
+        assert!(matches!(check(3, 3, &[]), Err(Error::Shape { expected: 2, found: 3, .. })));
+        assert!(matches!(check(2, 4, &[]), Err(Error::Shape { expected: 3, found: 4, .. })));
     }
 }

@@ -1,14 +1,15 @@
 //! Full-ranking evaluation: every user's best items of the whole catalogue against their held-out items.
 //!
-//! One pass over blocks of users ranks the longest list once and reads every cutoff and AUC off it while the scores are
-//! in cache. The metrics, and which users each averages over, are defined in [`crate::metrics`].
+//! One pass over blocks of users ranks the longest list once, from which every cutoff is read, and counts for AUC while the
+//! scores are in cache. The metrics, and which users each averages over, are defined in [`crate::metrics`].
 //!
 //! Values of single users are summed in f64 in ascending order of the users after the pass, and counts are integers, so
 //! neither threads nor block size can change a bit of the report.
 
-use crate::blocks::{check, for_each_user};
-use crate::metrics::{ACCURACY, Discounts, accuracy, auc, coverage, gini, mean_popularity};
-use crate::selection::{EXCLUDED, Selection};
+use crate::auc::Auc;
+use crate::blocks::{Pass, Visitor};
+use crate::metrics::{ACCURACY, Discounts, accuracy, coverage, gini, mean_popularity};
+use crate::selection::Selection;
 use crate::{Error, PerUser, Report, Scorer};
 use onebp_data::Csr;
 
@@ -24,8 +25,8 @@ pub struct Evaluation {
     pub auc: bool,
     /// Keep the values of single users: 4 bytes a user and metric. Default false.
     pub per_user: bool,
-    /// Users scored together; no result depends on it. Default `None`: as many as fit 32 MiB of scores a thread, at most
-    /// 256.
+    /// Users scored together; no result depends on it. Default `None`: a number that suits the number of users and threads,
+    /// at most 1024 and 32 MiB of lists a thread.
     pub block: Option<usize>,
 }
 
@@ -35,23 +36,14 @@ impl Default for Evaluation {
     }
 }
 
-/// What one thread carries from user to user.
-struct Worker {
-    selection: Selection,
-    list: Vec<u32>,
-    hits: Vec<bool>,
-    truth_scores: Vec<f32>,
-    /// How many lists hold each item, `[cutoffs, N]`; empty where no metric asks for it.
-    listed: Vec<u32>,
-}
-
 /// Measures the ranking of all items not in `seen` `[M, N]` against `truth` `[M, N]`, on the threads of the current rayon
 /// pool. `train_counts` `[N]` are the training users of each item, for ARP.
 ///
 /// For a test after validation, `seen` is train and validation together; for validation it is train alone.
 ///
 /// A report holds every metric asked for, but no `AUC` where no user has both a truth item and another candidate. Memory:
-/// one block of scores `[block, N]` a thread, and 8 bytes a user and metric.
+/// 8 bytes a user and metric, and for each thread 4 bytes an item and cutoff and one block of users: 16 bytes for each
+/// user and rank of the longest list, 4 for each truth item, and what the scorer needs.
 ///
 /// # Errors
 /// [`Error::Cutoffs`], [`Error::Shape`] where a shape above does not hold, [`Error::NoTruth`], [`Error::TruthIsSeen`]
@@ -68,7 +60,8 @@ pub fn evaluate(
         return Err(Error::Cutoffs { cutoffs: cutoffs.clone() });
     }
     let (m, n) = (scorer.users(), scorer.items());
-    check(scorer, seen, &[])?;
+    let pass = Pass { scorer, seen, users: &[], block: options.block };
+    pass.check()?;
     for (what, expected, found) in [
         ("users of the truth", m, truth.rows()),
         ("catalogue of the truth", n, truth.columns()),
@@ -84,61 +77,111 @@ pub fn evaluate(
 
     let users: Vec<u32> = (0..m as u32).filter(|&u| options.beyond_accuracy || !truth.row(u).is_empty()).collect();
     let longest = cutoffs.iter().fold(0, |longest, &k| longest.max(k)).min(n);
-    let discounts = Discounts::new(longest);
     let layout = Layout::new(options);
-    let new_worker = || Worker {
-        selection: Selection::new(longest),
-        list: Vec::with_capacity(longest),
-        hits: Vec::with_capacity(longest),
-        truth_scores: Vec::new(),
-        listed: vec![0; layout.popularity * n],
-    };
-    let visit = |worker: &mut Worker, user: u32, scores: &[f32], values: &mut [f64]| {
-        let truth = truth.row(user);
-        if let Some(&item) = truth.iter().find(|&&item| scores[item as usize] == EXCLUDED) {
-            return Err(Error::TruthIsSeen { user, item });
-        }
-        let Worker { selection, list, hits, truth_scores, listed } = worker;
-        list.clear();
-        list.extend(selection.best(scores));
-        let (of_accuracy, values) = values.split_at_mut(layout.accuracy);
-        let (of_auc, of_popularity) = values.split_at_mut(layout.auc);
-        if !truth.is_empty() {
-            hits.clear();
-            hits.extend(list.iter().map(|item| truth.binary_search(item).is_ok()));
-            for (place, &k) in of_accuracy.chunks_exact_mut(ACCURACY.len()).zip(cutoffs) {
-                place.copy_from_slice(&accuracy(hits, truth.len(), k, &discounts));
-            }
-        }
-        for place in of_auc {
-            truth_scores.clear();
-            truth_scores.extend(truth.iter().map(|&item| scores[item as usize]));
-            *place = auc(scores, seen.row(user).len(), truth_scores).unwrap_or(f64::NAN);
-        }
-        for ((place, listed), &k) in of_popularity.iter_mut().zip(listed.chunks_exact_mut(n)).zip(cutoffs) {
-            let list = &list[..k.min(list.len())];
-            *place = mean_popularity(list, train_counts).unwrap_or(f64::NAN);
-            list.iter().for_each(|&item| listed[item as usize] += 1);
-        }
-        Ok(())
-    };
+    let discounts = Discounts::new(longest);
+    let measure = Measure { scorer, seen, truth, train_counts, cutoffs, longest, discounts, layout };
+    let layout = &measure.layout;
     // NaN marks a metric that does not exist for a user, which the means leave out.
     let mut values = vec![f64::NAN; users.len() * layout.width()];
-    let block = options.block;
-    let workers = for_each_user((scorer, seen, &users), block, &mut values, layout.width(), new_worker, visit)?;
+    let threads = Pass { users: &users, ..pass }.run(&measure, &mut values, layout.width())?;
 
     let mut listed = vec![0u32; layout.popularity * n];
-    for worker in &workers {
-        listed.iter_mut().zip(&worker.listed).for_each(|(total, count)| *total += count);
+    for thread in &threads {
+        listed.iter_mut().zip(&thread.listed).for_each(|(total, count)| *total += count);
     }
     let with_truth = |&(_, user): &(usize, u32)| !truth.row(user).is_empty();
     Ok(Report {
-        values: averages(cutoffs, &layout, &values, &mut listed, n),
+        values: averages(cutoffs, layout, &values, &mut listed, n),
         per_user: options.per_user.then(|| {
             let kept: Vec<(usize, u32)> = users.iter().copied().enumerate().filter(with_truth).collect();
-            per_user(cutoffs, &layout, &values, &kept)
+            per_user(cutoffs, layout, &values, &kept)
         }),
     })
+}
+
+/// The measurement of one user after another.
+struct Measure<'a> {
+    scorer: &'a dyn Scorer,
+    seen: &'a Csr,
+    truth: &'a Csr,
+    train_counts: &'a [u32],
+    cutoffs: &'a [usize],
+    /// Length of the lists: the largest cutoff, N where that is less.
+    longest: usize,
+    discounts: Discounts,
+    layout: Layout,
+}
+
+/// What one thread carries from user to user.
+struct Thread {
+    list: Vec<u32>,
+    hits: Vec<bool>,
+    /// How many lists hold each item, `[cutoffs, N]`; empty where no metric asks for it.
+    listed: Vec<u32>,
+}
+
+impl Visitor for Measure<'_> {
+    type Thread = Thread;
+    type Row = (Selection, Auc);
+    type Value = f64;
+
+    fn row_bytes(&self) -> usize {
+        Selection::bytes(self.longest)
+    }
+
+    fn thread(&self) -> Thread {
+        let listed = vec![0; self.layout.popularity * self.scorer.items()];
+        Thread { list: Vec::with_capacity(self.longest), hits: Vec::with_capacity(self.longest), listed }
+    }
+
+    fn row(&self) -> Self::Row {
+        (Selection::new(self.longest), Auc::default())
+    }
+
+    fn start(&self, (selection, auc): &mut Self::Row, user: u32) {
+        selection.clear();
+        if self.layout.auc > 0 {
+            let truth = self.truth.row(user);
+            auc.start(truth.len(), |scores| self.scorer.pairs(user, truth, scores));
+        }
+    }
+
+    fn read(&self, (selection, auc): &mut Self::Row, first: usize, scores: &[f32]) {
+        selection.read(first, scores);
+        auc.read(scores);
+    }
+
+    fn finish(
+        &self,
+        Thread { list, hits, listed }: &mut Thread,
+        (selection, auc): &mut Self::Row,
+        user: u32,
+        values: &mut [f64],
+    ) -> Result<(), Error> {
+        let (truth, seen) = (self.truth.row(user), self.seen.row(user));
+        if let Some(&item) = truth.iter().find(|item| seen.binary_search(item).is_ok()) {
+            return Err(Error::TruthIsSeen { user, item });
+        }
+        list.clear();
+        list.extend(selection.best().map(|(item, _)| item));
+        let (of_accuracy, values) = values.split_at_mut(self.layout.accuracy);
+        let (of_auc, of_popularity) = values.split_at_mut(self.layout.auc);
+        if !truth.is_empty() {
+            hits.clear();
+            hits.extend(list.iter().map(|item| truth.binary_search(item).is_ok()));
+            for (place, &k) in of_accuracy.chunks_exact_mut(ACCURACY.len()).zip(self.cutoffs) {
+                place.copy_from_slice(&accuracy(hits, truth.len(), k, &self.discounts));
+            }
+        }
+        let items = self.train_counts.len();
+        of_auc.fill(auc.value(items - seen.len()).unwrap_or(f64::NAN));
+        for ((place, listed), &k) in of_popularity.iter_mut().zip(listed.chunks_exact_mut(items)).zip(self.cutoffs) {
+            let list = &list[..k.min(list.len())];
+            *place = mean_popularity(list, self.train_counts).unwrap_or(f64::NAN);
+            list.iter().for_each(|&item| listed[item as usize] += 1);
+        }
+        Ok(())
+    }
 }
 
 /// The named averages of a report, from the values of users `[users, layout.width()]` and `listed` `[cutoffs, N]`.
@@ -216,6 +259,7 @@ fn means(values: &[f64], width: usize) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::selection::EXCLUDED;
     use crate::testing::{Scores, full_sort, table};
     use crate::{DotProduct, Popularity};
     use proptest::prelude::*;

@@ -1,11 +1,13 @@
 //! Full ranking over the catalogue and its metrics. It knows scores, not models.
 //!
 //! [`rank`] lists the best unseen items of users, [`evaluate`] measures such lists against held-out items. Both take any
-//! [`Scorer`], run on the threads of the current rayon pool, hold one block of scores per thread, and return bitwise the
-//! same result for any number of threads and any block size.
+//! [`Scorer`], run on the threads of the current rayon pool, never hold more than a tile of scores per thread, and return
+//! bitwise the same result for any number of threads and any block size.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod auc;
 mod blocks;
+mod dot_product;
 mod error;
 mod evaluate;
 pub mod metrics;
@@ -16,8 +18,9 @@ mod selection;
 #[cfg(test)]
 mod testing;
 
+pub use dot_product::DotProduct;
 pub use error::Error;
 pub use evaluate::{Evaluation, evaluate};
 pub use ranking::{Ranking, rank};
 pub use report::{PerUser, Report};
-pub use scorer::{DotProduct, Popularity, Scorer};
+pub use scorer::{Popularity, Scorer, Visit};

@@ -83,59 +83,6 @@ pub fn accuracy(hits: &[bool], relevant: usize, k: usize, discounts: &Discounts)
     ]
 }
 
-/// AUC of one user, `None` where there is no truth item or no other candidate.
-///
-/// `scores` `[N]` holds minus infinity at the `seen` items that are no candidates, finite values elsewhere;
-/// `truth_scores` the scores of the L truth items in any order (they may be sorted here).
-///
-/// Instead of ranking all candidates, each looks up its place among the sorted truth scores: O(N log L). A few truth
-/// scores are compared with all candidates instead, several at a time, which is faster. The count is an integer, so the
-/// result is exact up to its last division.
-pub fn auc(scores: &[f32], seen: usize, truth_scores: &mut [f32]) -> Option<f64> {
-    let (relevant, candidates) = (truth_scores.len() as u64, (scores.len() - seen) as u64);
-    if relevant == 0 || relevant == candidates {
-        return None;
-    }
-    // For each candidate: truth scores below it, plus truth scores not above it. Those of seen items are 0.
-    let lost = if truth_scores.len() <= COMPARE_ALL {
-        compare_all(scores, truth_scores)
-    } else {
-        truth_scores.sort_unstable_by(f32::total_cmp);
-        look_up(scores, truth_scores)
-    };
-    // Twice the pairs won (a tie is one) by truth items against all candidates, less those among themselves: in L^2
-    // ordered pairs every win has its loss.
-    let won = 2 * relevant * candidates - lost - relevant * relevant;
-    Some(won as f64 / (2 * relevant * (candidates - relevant)) as f64)
-}
-
-/// Up to this many truth scores [`compare_all`] is faster than [`look_up`] (measured with 3706 candidates).
-const COMPARE_ALL: usize = 40;
-
-/// Sum over `scores` of the truth scores below plus those not above. Chunks stay in cache from one truth score to the
-/// next.
-fn compare_all(scores: &[f32], truth_scores: &[f32]) -> u64 {
-    let count = |chunk: &[f32], truth: f32| -> u32 {
-        chunk.iter().map(|&score| u32::from(score > truth) + u32::from(score >= truth)).sum()
-    };
-    let in_chunk = |chunk| truth_scores.iter().map(|&truth| u64::from(count(chunk, truth))).sum::<u64>();
-    scores.chunks(4096).map(in_chunk).sum()
-}
-
-/// The same sum, by binary search in ascending truth scores.
-fn look_up(scores: &[f32], truth_scores: &[f32]) -> u64 {
-    let mut sum = 0;
-    for &score in scores {
-        let below = truth_scores.partition_point(|&truth| truth < score);
-        let not_above = match truth_scores.get(below) {
-            Some(&truth) if truth == score => truth_scores.partition_point(|&truth| truth <= score),
-            _ => below,
-        };
-        sum += (below + not_above) as u64;
-    }
-    sum
-}
-
 /// Mean training count of the items of a list, `None` where it is empty.
 pub fn mean_popularity(list: &[u32], train_counts: &[u32]) -> Option<f64> {
     let total: u64 = list.iter().map(|&item| u64::from(train_counts[item as usize])).sum();
@@ -234,29 +181,6 @@ mod tests {
         assert_eq!(mean_popularity(&[], &[5, 1, 2]), None);
     }
 
-    /// One win, one tie, one loss, and a seen item that must not count.
-    #[test]
-    fn auc_by_hand() {
-        let scores = [0.5, f32::NEG_INFINITY, 0.1, 0.5, 0.9];
-        assert_eq!(auc(&scores, 1, &mut [0.5]), Some(0.5));
-        assert_eq!(auc(&[0.0, -0.0], 0, &mut [0.0]), Some(0.5));
-        assert_eq!(auc(&scores, 1, &mut [0.5, 0.1, 0.5, 0.9]), None);
-        assert_eq!(auc(&scores, 1, &mut []), None);
-    }
-
-    /// Scores with many ties, and for each item: truth, seen, or neither.
-    fn labelled() -> impl Strategy<Value = Vec<(f32, u8)>> {
-        let score = prop_oneof![(-3i32..3).prop_map(|score| score as f32), Just(-0.0f32), -1.0f32..1.0];
-        prop::collection::vec((score, 0u8..4), 1..250)
-    }
-
-    fn split(items: &[(f32, u8)], sign: f32) -> (Vec<f32>, usize, Vec<f32>) {
-        let scores: Vec<f32> =
-            items.iter().map(|&(s, label)| if label == 1 { f32::NEG_INFINITY } else { sign * s }).collect();
-        let truth = items.iter().filter(|item| item.1 == 0).map(|item| sign * item.0).collect();
-        (scores, items.iter().filter(|item| item.1 == 1).count(), truth)
-    }
-
     proptest! {
         #[test]
         fn equals_the_definitions(hits in prop::collection::vec(any::<bool>(), 0..30), more in 0usize..5, k in 1usize..40) {
@@ -266,45 +190,6 @@ mod tests {
             for (found, expected) in found.into_iter().zip(obvious(&hits, relevant, k)) {
                 prop_assert!(close(found, expected), "{} {}", found, expected);
             }
-        }
-
-        /// By all pairs; and by the rank sum with averaged ties.
-        #[test]
-        fn auc_equals_its_definitions(items in labelled()) {
-            let (scores, seen, mut truth) = split(&items, 1.0);
-            let others: Vec<f32> = items.iter().filter(|item| item.1 > 1).map(|item| item.0).collect();
-            let found = auc(&scores, seen, &mut truth);
-            prop_assert_eq!(found.is_none(), truth.is_empty() || others.is_empty());
-            if let Some(found) = found {
-                let (l, o) = (truth.len() as f64, others.len() as f64);
-                let half = |a: f32, b: f32| if a > b { 1.0 } else if a == b { 0.5 } else { 0.0 };
-                let pairs: f64 = truth.iter().flat_map(|&t| others.iter().map(move |&o| half(t, o))).sum();
-                prop_assert!(close(found, pairs / (l * o)));
-                let all: Vec<f32> = truth.iter().chain(&others).copied().collect();
-                // Mean rank of a score: those below it, and half of its equals with itself in their middle.
-                let rank = |s: f32| all.iter().map(|&a| half(s, a)).sum::<f64>() + 0.5;
-                let ranks: f64 = truth.iter().map(|&t| rank(t)).sum();
-                prop_assert!(close(found, (ranks - l * (l + 1.0) / 2.0) / (l * o)));
-            }
-        }
-
-        #[test]
-        fn both_ways_to_count_for_auc_agree(items in labelled()) {
-            let (scores, _, mut truth) = split(&items, 1.0);
-            let compared = compare_all(&scores, &truth);
-            truth.sort_unstable_by(f32::total_cmp);
-            prop_assert_eq!(compared, look_up(&scores, &truth));
-        }
-
-        #[test]
-        fn auc_of_reversed_and_of_constant_scores(items in labelled()) {
-            let (scores, seen, mut truth) = split(&items, 1.0);
-            let (reversed, _, mut reversed_truth) = split(&items, -1.0);
-            let found = auc(&scores, seen, &mut truth);
-            let opposite = auc(&reversed, seen, &mut reversed_truth);
-            prop_assert!(found.is_none() || close(found.unwrap() + opposite.unwrap(), 1.0));
-            let (constant, _, mut constant_truth) = split(&items, 0.0);
-            prop_assert!(auc(&constant, seen, &mut constant_truth).is_none_or(|auc| auc == 0.5));
         }
 
         #[test]

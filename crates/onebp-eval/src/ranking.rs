@@ -3,7 +3,7 @@
 //! Candidates of user u are all N items but those in `seen`. They are ordered by score descending, then item id
 //! ascending. A user with fewer than k candidates gets all of them.
 
-use crate::blocks::{check, for_each_user};
+use crate::blocks::{Pass, Visitor};
 use crate::selection::Selection;
 use crate::{Error, Scorer};
 use onebp_data::Csr;
@@ -41,28 +41,58 @@ impl Ranking {
 
 /// Ranks the best `k` items not in `seen` `[M, N]` for each of `users`, on the threads of the current rayon pool.
 ///
-/// `block` users are scored together; `None` takes as many as fit 32 MiB of scores a thread, at most 256. The result
-/// does not depend on it, nor on the number of threads. Memory beyond the result (8 bytes an entry) is one block of
-/// scores `[block, N]` a thread.
+/// `block` users are scored together; `None` takes a number that suits the number of users and threads, at most 1024 and
+/// 32 MiB of lists a thread. The result does not depend on it, nor on the number of threads. Memory beyond the result (8
+/// bytes an entry) is for each thread 16 bytes an entry of one block, and what the scorer needs. Scores of the result are
+/// those of the scorer, but +0.0 for both zeros.
 ///
 /// # Errors
 /// [`Error::Shape`] where `seen` is not `[scorer.users(), scorer.items()]`, [`Error::UnknownUser`], and
 /// [`Error::NotFinite`] for the first user and item whose score is infinite or not a number.
 pub fn rank(scorer: &dyn Scorer, seen: &Csr, users: &[u32], k: usize, block: Option<usize>) -> Result<Ranking, Error> {
-    check(scorer, seen, users)?;
+    let pass = Pass { scorer, seen, users, block };
+    pass.check()?;
     let k = k.min(scorer.items());
     let lengths = users.iter().map(|&user| k.min(scorer.items() - seen.row(user).len())).collect();
     let mut entries = vec![(0, 0.0); users.len() * k];
     if k > 0 {
-        let visit = |selection: &mut Selection, _, scores: &[f32], list: &mut [(u32, f32)]| {
-            for (entry, item) in list.iter_mut().zip(selection.best(scores)) {
-                *entry = (item, scores[item as usize]);
-            }
-            Ok(())
-        };
-        for_each_user((scorer, seen, users), block, &mut entries, k, || Selection::new(k), visit)?;
+        pass.run(&Best { k }, &mut entries, k)?;
     }
     Ok(Ranking { entries, lengths, k })
+}
+
+/// Lists the best `k` of each row.
+struct Best {
+    k: usize,
+}
+
+impl Visitor for Best {
+    type Thread = ();
+    type Row = Selection;
+    type Value = (u32, f32);
+
+    fn row_bytes(&self) -> usize {
+        Selection::bytes(self.k)
+    }
+
+    fn thread(&self) {}
+
+    fn row(&self) -> Selection {
+        Selection::new(self.k)
+    }
+
+    fn start(&self, selection: &mut Selection, _: u32) {
+        selection.clear();
+    }
+
+    fn read(&self, selection: &mut Selection, first: usize, scores: &[f32]) {
+        selection.read(first, scores);
+    }
+
+    fn finish(&self, (): &mut (), selection: &mut Selection, _: u32, list: &mut [(u32, f32)]) -> Result<(), Error> {
+        list.iter_mut().zip(selection.best()).for_each(|(entry, best)| *entry = best);
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -100,7 +130,8 @@ mod tests {
                 let mut row = scores.to_vec();
                 seen.row(user).iter().for_each(|&item| row[item as usize] = EXCLUDED);
                 prop_assert_eq!(list.iter().map(|entry| entry.0).collect::<Vec<_>>(), full_sort(&row, k));
-                prop_assert!(list.iter().all(|&(item, score)| score.to_bits() == scores[item as usize].to_bits()));
+                // Adding +0.0 makes both zeros one.
+                prop_assert!(list.iter().all(|&(item, score)| score.to_bits() == (scores[item as usize] + 0.0).to_bits()));
             }
         }
     }

@@ -33,9 +33,23 @@ impl Scorer for Scores {
         self.items
     }
 
-    fn scores(&self, users: &[u32], out: &mut [f32]) {
-        for (row, &user) in out.chunks_exact_mut(self.items).zip(users) {
-            row.copy_from_slice(&self.table[user as usize * self.items..][..self.items]);
+    fn scores(&self, users: &[u32], visit: &mut crate::Visit<'_>) {
+        for (row, &user) in users.iter().enumerate() {
+            for (start, first) in
+                self.table[user as usize * self.items..][..self.items].chunks(16).zip((0..).step_by(16))
+            {
+                visit(row, first, &mut start.to_vec());
+            }
         }
     }
+}
+
+/// The scores of `users` as one matrix `[users.len(), N]`.
+pub(crate) fn all_scores(scorer: &dyn Scorer, users: &[u32]) -> Vec<f32> {
+    let mut rows = vec![vec![]; users.len()];
+    scorer.scores(users, &mut |row, first, scores| {
+        assert_eq!(first, rows[row].len());
+        rows[row].extend_from_slice(scores);
+    });
+    rows.concat()
 }

@@ -5,23 +5,37 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use onebp_data::Csr;
-use onebp_eval::{DotProduct, Evaluation, Popularity, Report, Scorer, evaluate, rank};
+use onebp_eval::{DotProduct, Evaluation, Popularity, Report, Scorer, Visit, evaluate, rank};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 const USERS: usize = 943;
 const ITEMS: usize = 1682;
 
+/// The folder of data sets.
+fn data() -> PathBuf {
+    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/datasets");
+    std::env::var_os("ONEBP_TEST_DATA").map_or_else(beside, PathBuf::from)
+}
+
+/// The pairs of a file of comma-separated lines with a header (`user,item,..`), or of lines `user item item ..`.
+fn pairs(path: &Path) -> Option<Vec<(u32, u32)>> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let ids = |line: &str| -> Vec<u32> {
+        line.split([',', ' ']).filter(|id| !id.is_empty()).map(|id| id.trim().parse().unwrap()).collect()
+    };
+    Some(if path.extension().is_some_and(|extension| extension == "csv") {
+        text.lines().skip(1).map(ids).map(|ids| (ids[0], ids[1])).collect()
+    } else {
+        let of_user = |ids: Vec<u32>| ids[1..].iter().map(|&item| (ids[0], item)).collect::<Vec<_>>();
+        text.lines().map(ids).filter(|ids| !ids.is_empty()).flat_map(of_user).collect()
+    })
+}
+
 /// Train and test, `None` with a printed reason where the files are missing.
 fn split() -> Option<(Csr, Csr)> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/datasets");
-    let folder = std::env::var_os("ONEBP_TEST_DATA").map_or_else(beside, PathBuf::from).join("ml-100k/split-authors");
-    let read = |name: &str| {
-        let text = std::fs::read_to_string(folder.join(name)).ok()?;
-        let ids = |line: &str| line.split(',').map(|field| field.trim().parse().unwrap()).collect::<Vec<u32>>();
-        let pairs: Vec<_> = text.lines().skip(1).map(ids).map(|ids| (ids[0], ids[1])).collect();
-        Some(Csr::from_pairs(USERS, ITEMS, &pairs).unwrap())
-    };
+    let folder = data().join("ml-100k/split-authors");
+    let read = |name: &str| Some(Csr::from_pairs(USERS, ITEMS, &pairs(&folder.join(name))?).unwrap());
     let found = read("train.csv").zip(read("test.csv"));
     if found.is_none() {
         eprintln!("skipped: no train.csv and test.csv in {}; ONEBP_TEST_DATA names the data folder", folder.display());
@@ -62,10 +76,11 @@ impl Scorer for Ideal<'_> {
         self.0.columns()
     }
 
-    fn scores(&self, users: &[u32], out: &mut [f32]) {
-        out.fill(0.0);
-        for (row, &user) in out.chunks_exact_mut(self.items()).zip(users) {
-            self.0.row(user).iter().for_each(|&item| row[item as usize] = 1.0);
+    fn scores(&self, users: &[u32], visit: &mut Visit<'_>) {
+        for (row, &user) in users.iter().enumerate() {
+            let mut scores = vec![0.0; self.items()];
+            self.0.row(user).iter().for_each(|&item| scores[item as usize] = 1.0);
+            visit(row, 0, &mut scores);
         }
     }
 }
@@ -86,44 +101,59 @@ fn ideal() {
     }
 }
 
-/// How long an evaluation takes at the sizes of MovieLens-100K and 1M: `cargo test --release -- --ignored --nocapture`.
+/// How long a ranking and an evaluation take on the splits that lie in the data folder, with tables of random numbers:
+/// `cargo test --release -- --ignored --nocapture`.
 #[test]
 #[ignore = "prints times"]
 fn times() {
-    for (users, items, dim, pairs) in [(943, 1682, 32, 100_000u32), (6040, 3706, 128, 1_000_000)] {
-        let number = |at: u32| at.wrapping_mul(2_654_435_761) >> 8;
-        let table = |rows: usize| -> Vec<f32> {
-            (0..(rows * dim) as u32).map(|at| number(at) as f32 / (1 << 23) as f32 - 1.0).collect()
+    for (name, extension, dims) in [
+        ("ml-100k", "csv", &[32, 64][..]),
+        ("ml-1m", "csv", &[64, 128]),
+        ("gowalla", "txt", &[64, 128, 1024]),
+        ("yelp2018", "txt", &[64, 2048]),
+    ] {
+        let folder = data().join(name).join("split-authors");
+        let read = |part: &str| pairs(&folder.join(part).with_extension(extension));
+        let Some((train, test)) = read("train").zip(read("test")) else {
+            eprintln!("skipped: no train.{extension} and test.{extension} in {}", folder.display());
+            continue;
         };
-        let (user_table, item_table) = (table(users), table(items));
-        let all: Vec<_> =
-            (0..pairs).map(|at| (number(at) % users as u32, number(at ^ 0x5555_5555) % items as u32)).collect();
-        let all = Csr::from_pairs(users, items, &all).unwrap();
-        let (test, train): (Vec<_>, Vec<_>) = all.pairs().partition(|&(user, item)| (user + item) % 5 == 0);
+        let all = || train.iter().chain(&test);
+        let users = all().map(|&(user, _)| user as usize + 1).fold(0, usize::max);
+        let items = all().map(|&(_, item)| item as usize + 1).fold(0, usize::max);
         let train = Csr::from_pairs(users, items, &train).unwrap();
         let test = Csr::from_pairs(users, items, &test).unwrap();
-        let counts = train.item_counts();
-        let scorer = DotProduct::new(&user_table, &item_table, dim).unwrap();
-        let time = |name: &str, run: &dyn Fn()| {
-            let best = (0..9).map(|_| {
-                let start = Instant::now();
-                run();
-                start.elapsed().as_secs_f64() * 1e3
+        let (counts, everyone) = (train.item_counts(), (0..users as u32).collect::<Vec<_>>());
+        for &dim in dims {
+            let number = |at: u32| (at.wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 23) as f32 - 1.0;
+            let table = |rows: usize| -> Vec<f32> { (0..(rows * dim) as u32).map(number).collect() };
+            let (user_table, item_table) = (table(users), table(items));
+            let scorer = DotProduct::new(&user_table, &item_table, dim).unwrap();
+            let time = |what: &str, run: &dyn Fn()| {
+                let once = |_| {
+                    let start = Instant::now();
+                    run();
+                    start.elapsed().as_secs_f64()
+                };
+                let best = (0..if dim > 128 { 2 } else { 5 }).map(once).fold(f64::INFINITY, f64::min);
+                let speed = 2e-9 * (users * items * dim) as f64 / best;
+                println!("{name} {users} x {items}, d = {dim}, {what}: {:.1} ms, {speed:.0} GFlop/s", best * 1e3);
+            };
+            let evaluation = |auc, beyond_accuracy| {
+                let options = Evaluation { auc, beyond_accuracy, ..Evaluation::default() };
+                evaluate(&scorer, &train, &test, &counts, &options).unwrap();
+            };
+            time("all metrics", &|| evaluation(true, true));
+            time("without AUC", &|| evaluation(false, true));
+            time("accuracy only", &|| evaluation(false, false));
+            time("rank at 20", &|| drop(rank(&scorer, &train, &everyone, 20, None).unwrap()));
+            time("scores only, one thread", &|| {
+                everyone.chunks(1024).for_each(|users| {
+                    scorer.scores(users, &mut |_, _, scores| {
+                        std::hint::black_box(scores);
+                    });
+                });
             });
-            println!("{users} x {items}, d = {dim}, {name}: {:.2} ms", best.fold(f64::INFINITY, f64::min));
-        };
-        let evaluation = |auc, beyond_accuracy| {
-            let options = Evaluation { auc, beyond_accuracy, ..Evaluation::default() };
-            evaluate(&scorer, &train, &test, &counts, &options).unwrap();
-        };
-        let everyone: Vec<u32> = (0..users as u32).collect();
-        time("all metrics", &|| evaluation(true, true));
-        time("without AUC", &|| evaluation(false, true));
-        time("accuracy only", &|| evaluation(false, false));
-        time("rank at 20", &|| drop(rank(&scorer, &train, &everyone, 20, None).unwrap()));
-        time("scores only", &|| {
-            let mut out = vec![0.0; 256 * items];
-            everyone.chunks(256).for_each(|users| scorer.scores(users, &mut out[..users.len() * items]));
-        });
+        }
     }
 }

@@ -1,20 +1,23 @@
 //! Refuses what cannot fit, before it is tried: running out of memory ends a process without a word.
 
-use crate::Error;
-use onebp_model::Hyperparameters;
-
-/// Tables alive at the peak of a step: weights, gradient, two moments, and their successors while Adam computes them.
-const COPIES: u64 = 6;
-
-/// Gathered rows alive at the peak of a step: embeddings, products and their gradients.
-const GATHERED: u64 = 4;
+use crate::{Error, Settings};
+use onebp_model::engine::EngineName;
 
 /// Bytes that training M users and N items on `pairs` pairs needs at its peak, within a factor of two.
-fn estimate(hyper: &Hyperparameters, users: usize, items: usize, pairs: usize) -> u64 {
+fn estimate(settings: &Settings, users: usize, items: usize, pairs: usize) -> u64 {
+    let hyper = &settings.hyper;
     let width = 4 * hyper.dim as u64;
-    let tables = (users as u64 + items as u64).saturating_mul(width).saturating_mul(COPIES);
-    let rows = (hyper.batch_size.min(pairs) as u64).saturating_mul(2 + hyper.negatives as u64);
-    tables.saturating_add(rows.saturating_mul(width).saturating_mul(GATHERED))
+    // Tables alive at the peak. Autodiff over whole tables holds weights, gradient, two moments, and their successors
+    // while the optimizer computes them; the other engines weights and moments, and a view of them while they are
+    // evaluated.
+    let copies = if settings.engine == EngineName::Autodiff { 6 } else { 4 };
+    // Gathered rows alive at the peak of a step: embeddings, products and their gradients.
+    let gathered = if matches!(settings.engine, EngineName::Autodiff | EngineName::Rows) { 4 } else { 0 };
+    let tables = (users as u64 + items as u64).saturating_mul(width).saturating_mul(copies);
+    let places = (hyper.batch_size.min(pairs) as u64).saturating_mul(2 + hyper.negatives as u64);
+    // A place of a batch is grouped ahead, in a handful of words.
+    let ahead = places.saturating_mul(64);
+    tables.saturating_add(places.saturating_mul(width).saturating_mul(gathered)).saturating_add(ahead)
 }
 
 /// Bytes that this machine has free, where the system tells.
@@ -28,8 +31,8 @@ fn available() -> Option<u64> {
 ///
 /// # Errors
 /// [`Error::Settings`] with the estimate.
-pub(crate) fn check(hyper: &Hyperparameters, users: usize, items: usize, pairs: usize) -> Result<(), Error> {
-    let needed = estimate(hyper, users, items, pairs);
+pub(crate) fn check(settings: &Settings, users: usize, items: usize, pairs: usize) -> Result<(), Error> {
+    let needed = estimate(settings, users, items, pairs);
     match available() {
         Some(free) if needed > free => Err(Error::Settings {
             problem: format!("about {} MB of memory are needed, {} MB are free", needed / 1_000_000, free / 1_000_000),
@@ -42,6 +45,23 @@ pub(crate) fn check(hyper: &Hyperparameters, users: usize, items: usize, pairs: 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Protocol;
+    use onebp_model::{Hyperparameters, Method};
+
+    fn settings(engine: EngineName, hyper: Hyperparameters) -> Settings {
+        Settings {
+            method: Method::OneBp,
+            hyper,
+            engine,
+            epochs: 1,
+            eval_every: 1,
+            patience: None,
+            protocol: Protocol::Final,
+            valid_ratio: 0.1,
+            seed: 1,
+            checkpoint_every: Default::default(),
+        }
+    }
 
     #[test]
     fn ordinary_runs_fit_and_absurd_ones_do_not() {
@@ -57,10 +77,16 @@ mod tests {
             duplicates: Default::default(),
             keep_last: false,
         };
-        check(&hyper, 1000, 1700, 80_000).unwrap();
-        let absurd = Hyperparameters { dim: 65_536, batch_size: 1 << 24, negatives: 65_536, ..hyper };
-        if available().is_some() {
-            assert!(check(&absurd, 1000, 1700, 80_000).unwrap_err().to_string().contains("MB of memory are needed"));
+        for engine in EngineName::ALL {
+            check(&settings(engine, hyper.clone()), 1000, 1700, 80_000).unwrap();
+            let absurd = Hyperparameters { dim: 65_536, ..hyper.clone() };
+            if available().is_some() {
+                let error = check(&settings(engine, absurd), 1 << 24, 1 << 24, 80_000).unwrap_err().to_string();
+                assert!(error.contains("MB of memory are needed"), "{error}");
+            }
         }
+        let yelp = Hyperparameters { dim: 2048, ..hyper };
+        let needed = estimate(&settings(EngineName::Auto, yelp), 31_668, 38_048, 1_237_259);
+        assert!((1_500_000_000..2_500_000_000).contains(&needed), "{needed}");
     }
 }

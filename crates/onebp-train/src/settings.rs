@@ -43,7 +43,7 @@ impl Settings {
     pub fn arrange(&self, data: &Dataset) -> Result<Parts, Error> {
         self.check()?;
         let parts = Parts::new(data, self.protocol, self.valid_ratio, self.seed)?;
-        memory::check(&self.hyper, data.users.len(), data.items.len(), parts.fit.len())?;
+        memory::check(self, data.users.len(), data.items.len(), parts.fit.len())?;
         Ok(parts)
     }
 

@@ -38,6 +38,8 @@ impl TrainOptions {
             value.and_then(|value| value.as_str().map(str::to_string)).unwrap_or_default()
         };
         let method = text("method");
+        // Presets are for Adam; the step sizes of other optimizers have nothing in common with theirs.
+        layers.extend(defaults.optimizer.get(&text("optimizer")).map(|table| ("optimizer", table.clone())));
         let named = given("preset").and_then(|name| name.as_str().map(str::to_string));
         let preset = named.or_else(|| preset_of(&text("data")).filter(|name| defaults.preset.contains_key(name)));
         if let Some(name) = &preset {
@@ -82,9 +84,10 @@ pub fn with_defaults(train: clap::Command) -> clap::Command {
     train.mut_args(|argument| {
         let (Some(name), Some(help)) = (argument.get_long(), argument.get_help()) else { return argument };
         let word = |value: &toml::Value| value.as_str().map_or_else(|| value.to_string(), str::to_string);
-        let of_methods = defaults.method.iter().filter_map(|(method, table)| {
-            table.get(name).map(|value| format!("; {method} by itself: {}", word(value)))
-        });
+        let of_methods =
+            defaults.optimizer.iter().chain(&defaults.method).filter_map(|(owner, table)| {
+                table.get(name).map(|value| format!("; {owner} by itself: {}", word(value)))
+            });
         let help = match (name, defaults.general.get(name)) {
             ("preset", _) => {
                 let names: Vec<&str> = defaults.preset.keys().map(String::as_str).collect();
@@ -101,6 +104,7 @@ pub fn with_defaults(train: clap::Command) -> clap::Command {
 #[derive(Deserialize)]
 struct Defaults {
     general: toml::Table,
+    optimizer: BTreeMap<String, toml::Table>,
     method: BTreeMap<String, toml::Table>,
     preset: BTreeMap<String, toml::Table>,
 }
@@ -115,7 +119,7 @@ impl Defaults {
 mod tests {
     use super::*;
     use crate::options::DataOptions;
-    use onebp_model::{Method, update::Duplicates};
+    use onebp_model::{Method, Rule, update::Duplicates};
 
     fn resolve(flags: &TrainOptions, file: &TrainOptions) -> Resolved {
         TrainOptions::resolve(flags, file, |data| Some(data.to_string())).unwrap()
@@ -150,6 +154,18 @@ mod tests {
         let user_only = TrainOptions { method: Some(Method::UserOnly), ..Default::default() };
         let resolved = resolve(&user_only, &TrainOptions::default());
         assert_eq!(resolved.options.duplicates, Some(Duplicates::Last), "so do the defaults");
+    }
+
+    #[test]
+    fn other_optimizers_have_rates_of_their_own() {
+        let rate = |flags: &TrainOptions| resolve(flags, &TrainOptions::default()).options.lr;
+        let ml_1m = TrainOptions { data: Some("ml-1m".into()), ..Default::default() };
+        let sgd = TrainOptions { optimizer: Some(Rule::Sgd), ..ml_1m.clone() };
+        assert_eq!(rate(&sgd), rate(&TrainOptions { optimizer: Some(Rule::Sgd), ..Default::default() }));
+        assert_ne!(rate(&sgd), rate(&ml_1m), "a preset's rate is Adam's");
+        assert_eq!(rate(&TrainOptions { lr: Some(0.5), ..sgd }), Some(0.5));
+        let lazy = TrainOptions { optimizer: Some(Rule::LazyAdam), ..ml_1m.clone() };
+        assert_eq!(rate(&lazy), rate(&ml_1m));
     }
 
     #[test]

@@ -207,7 +207,7 @@ fn tell_settings(resolved: &Resolved, found: &Found, terminal: &Terminal) {
     if let Some(preset) = &resolved.preset {
         terminal.tell(&format!("preset: {preset}"));
     }
-    for layer in ["flag", "file", "preset", "method", "default"] {
+    for layer in ["flag", "file", "optimizer", "preset", "method", "default"] {
         let of_layer = resolved.origins.iter().filter(|(_, _, origin)| *origin == layer);
         let values: Vec<String> = of_layer.map(|(key, value, _)| format!("{key}={value}")).collect();
         if !values.is_empty() {

@@ -211,3 +211,13 @@ fn training_that_diverges_says_so() {
     let options = "--dim 4 --batch-size 64 --epochs 30 --method two-bp --lr 1e30 --device ndarray";
     refused(&place, &format!("train --data small.csv {options}"), 6, &["diverged", "--lr"]);
 }
+
+#[test]
+fn benchmarks_refuse_what_says_nothing_to_them() {
+    let place = Place::new();
+    refused(&place, "bench --patience 3", 2, &["--patience", "leave it out"]);
+    refused(&place, "bench --epochs 2", 2, &["epochs = 2", "at least 5"]);
+    refused(&place, "bench --random 0x5x10", 3, &["0 users"]);
+    let ended = place.run("bench --random 5x5");
+    assert!(ended.code == 2 && ended.stderr.contains("three numbers"), "{}", ended.stderr);
+}

@@ -239,3 +239,53 @@ fn named_data_is_found_from_anywhere() {
     let ended = Ended::of(command.current_dir(place.path().join("sets")).output().unwrap());
     assert_eq!(ended.code, 0, "{}", ended.stderr);
 }
+
+/// Engines are told apart by their speed alone: the same run on each of them ends with nearly the same numbers.
+#[test]
+fn engines_end_with_the_same_numbers() {
+    let place = Place::new();
+    let losses = ["autodiff", "rows", "fused"].map(|engine| {
+        let options = "--device flex --dim 16 --epochs 2 --protocol final --quiet";
+        let ended = place.run(&format!("train {options} --engine {engine} --out {engine}"));
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+        let rows = metric_lines(&place.read(&format!("{engine}/metrics.jsonl")));
+        rows.last().unwrap()["loss"].as_f64().unwrap()
+    });
+    assert!(losses.iter().all(|loss| (loss / losses[0] - 1.0).abs() < 1e-4), "{losses:?}");
+}
+
+/// Every optimizer learns at its own default rate, and says so in the saved configuration.
+#[test]
+fn every_optimizer_learns() {
+    let place = Place::new();
+    for optimizer in ["adam", "lazy-adam", "adagrad", "rowwise-adagrad", "sgd"] {
+        let options = "--device ndarray --dim 16 --epochs 20 --protocol final --eval-every 20 --quiet";
+        let ended = place.run(&format!("train {options} --optimizer {optimizer} --out {optimizer}"));
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+        let row = &metric_lines(&place.read(&format!("{optimizer}/metrics.jsonl")))[0];
+        assert!(row["loss"].as_f64().unwrap() < 1.6, "{optimizer}: {row}");
+        assert!(place.read(&format!("{optimizer}/config.toml")).contains(&format!("optimizer = \"{optimizer}\"")));
+    }
+}
+
+/// What CI and scripts read of a benchmark.
+#[test]
+fn benchmarks_print_json() {
+    let place = Place::new();
+    for arguments in ["--dim 8 --device ndarray", "--random 300x200x5000 --dim 8 --device flex --method two-bp"] {
+        let ended = place.run(&format!("bench {arguments} --threads 2 --quiet --json"));
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+        let report: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+        for number in
+            ["epoch_seconds", "sampling_seconds", "step_seconds", "pairs_per_second", "bandwidth_share", "bytes"]
+        {
+            assert!(report[number].as_f64().unwrap() > 0.0, "{number}: {report}");
+        }
+        assert_eq!(report["epochs"].as_array().unwrap().len(), 5);
+        assert_eq!(report["eval_seconds"].is_null(), arguments.contains("random"));
+        assert!(report["peak_rss_bytes"].as_u64().is_none_or(|bytes| bytes > 1 << 20));
+        assert!(report["pass_seconds"]["optimizer"].as_f64().unwrap() > 0.0);
+        assert_eq!(report["threads"], 2);
+    }
+    assert!(!place.path().join("runs").exists(), "a benchmark leaves nothing behind");
+}

@@ -1,0 +1,169 @@
+//! AUC of one user, from a row of scores that is read piece by piece.
+//!
+//! The share of the pairs (truth item, other candidate) in which the truth item scores higher; a tie counts half. Instead
+//! of ranking all candidates (Hanley and McNeil, Radiology 1982), each is compared with the L scores of the truth items,
+//! which are known beforehand: [`Scorer::pairs`](crate::Scorer::pairs). Counts are integers, so the result is exact up to
+//! its last division, and no order of reading can change it.
+
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+
+use pulp::{Arch, NullaryFnOnce};
+
+/// Measures the AUC of one row after another.
+#[derive(Default)]
+pub(crate) struct Auc {
+    /// Scores of the truth items, ascending.
+    truth: Vec<f32>,
+    /// Whether two truth items have the same score.
+    repeated: bool,
+    /// Over the scores read so far: truth scores below, plus truth scores not above.
+    lost: u64,
+}
+
+impl Auc {
+    /// Begins a new row with `relevant` truth items, whose scores `fill` writes in any order.
+    pub(crate) fn start(&mut self, relevant: usize, fill: impl FnOnce(&mut [f32])) {
+        self.lost = 0;
+        self.truth.clear();
+        self.truth.resize(relevant, 0.0);
+        fill(&mut self.truth);
+        self.truth.sort_unstable_by(f32::total_cmp);
+        self.repeated = self.truth.array_windows().any(|[a, b]| a == b);
+    }
+
+    /// Reads scores of candidates (finite) and of items that are none (minus infinity), the truth items among them.
+    pub(crate) fn read(&mut self, scores: &[f32]) {
+        #[cfg(target_arch = "x86_64")]
+        if let (Arch::V4(simd), false) = (Arch::new(), self.repeated) {
+            self.lost += avx512::lost(simd, &self.truth, scores);
+            return;
+        }
+        self.lost += Arch::new().dispatch(CompareAll { truth: &self.truth, scores });
+    }
+
+    /// The AUC of a row of `candidates` candidates, `None` where there is no truth item or no other candidate.
+    pub(crate) fn value(&self, candidates: usize) -> Option<f64> {
+        let (relevant, candidates) = (self.truth.len() as u64, candidates as u64);
+        if relevant == 0 || relevant == candidates {
+            return None;
+        }
+        // Twice the pairs won (a tie is one) by truth items against all candidates, less those among themselves: in L^2
+        // ordered pairs every win has its loss.
+        // (Saturating, for a scorer whose pairs are not those of its rows.)
+        let won = (2 * relevant * candidates).saturating_sub(self.lost + relevant * relevant);
+        Some(won as f64 / (2 * relevant * (candidates - relevant)) as f64)
+    }
+}
+
+/// Sum over `scores` of the truth scores below plus those not above, by comparing every pair. Minus infinity adds nothing.
+struct CompareAll<'a> {
+    truth: &'a [f32],
+    scores: &'a [f32],
+}
+
+impl NullaryFnOnce for CompareAll<'_> {
+    type Output = u64;
+
+    #[inline(always)]
+    fn call(self) -> u64 {
+        // Chunks stay in the nearest cache from one truth score to the next, and a 32-bit count of one cannot overflow.
+        let count = |chunk: &[f32], truth: f32| -> u32 {
+            chunk.iter().map(|&score| u32::from(score > truth) + u32::from(score >= truth)).sum()
+        };
+        let in_chunk = |chunk| self.truth.iter().map(|&truth| u64::from(count(chunk, truth))).sum::<u64>();
+        self.scores.chunks(4096).map(in_chunk).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SEEN: f32 = f32::NEG_INFINITY;
+
+    fn auc(scores: &[f32], truth: &[f32], piece: usize) -> Option<f64> {
+        let mut auc = Auc::default();
+        auc.start(truth.len(), |out| out.copy_from_slice(truth));
+        scores.chunks(piece).for_each(|scores| auc.read(scores));
+        auc.value(scores.iter().filter(|&&score| score != SEEN).count())
+    }
+
+    /// One win, one tie, one loss, and a seen item that must not count.
+    #[test]
+    fn by_hand() {
+        let scores = [0.5, SEEN, 0.1, 0.5, 0.9];
+        assert_eq!(auc(&scores, &[0.5], 9), Some(0.5));
+        assert_eq!(auc(&[0.0, -0.0], &[0.0], 9), Some(0.5));
+        assert_eq!(auc(&[0.0, -0.0], &[-0.0], 1), Some(0.5));
+        assert_eq!(auc(&scores, &[0.5, 0.1, 0.5, 0.9], 9), None);
+        assert_eq!(auc(&scores, &[], 9), None);
+    }
+
+    /// Scores with or without many ties, and for each item: truth, seen, or neither.
+    fn labelled() -> impl Strategy<Value = Vec<(f32, u8)>> {
+        let coarse = prop_oneof![(-3i32..3).prop_map(|score| score as f32), Just(-0.0f32), -1.0f32..1.0];
+        let item = |score| (score, prop_oneof![Just(0u8), Just(1), 2u8..12]);
+        prop_oneof![
+            prop::collection::vec(item(coarse.boxed()), 1..300),
+            prop::collection::vec(item((-1.0f32..1.0).boxed()), 1..300),
+        ]
+    }
+
+    fn split(items: &[(f32, u8)], sign: f32) -> (Vec<f32>, Vec<f32>) {
+        let scores = items.iter().map(|&(score, label)| if label == 1 { SEEN } else { sign * score }).collect();
+        let truth = items.iter().filter(|item| item.1 == 0).map(|item| sign * item.0).collect();
+        (scores, truth)
+    }
+
+    fn close(a: f64, b: f64) -> bool {
+        (a - b).abs() < 1e-12
+    }
+
+    proptest! {
+        /// By all pairs; and by the rank sum with averaged ties.
+        #[test]
+        fn equals_its_definitions(items in labelled(), piece in 1usize..400) {
+            let (scores, truth) = split(&items, 1.0);
+            let others: Vec<f32> = items.iter().filter(|item| item.1 > 1).map(|item| item.0).collect();
+            let found = auc(&scores, &truth, piece);
+            prop_assert_eq!(found.is_none(), truth.is_empty() || others.is_empty());
+            if let Some(found) = found {
+                let (l, o) = (truth.len() as f64, others.len() as f64);
+                let half = |a: f32, b: f32| if a > b { 1.0 } else if a == b { 0.5 } else { 0.0 };
+                let pairs: f64 = truth.iter().flat_map(|&t| others.iter().map(move |&o| half(t, o))).sum();
+                prop_assert!(close(found, pairs / (l * o)));
+                let all: Vec<f32> = truth.iter().chain(&others).copied().collect();
+                // Mean rank of a score: those below it, and half of its equals with itself in their middle.
+                let rank = |s: f32| all.iter().map(|&a| half(s, a)).sum::<f64>() + 0.5;
+                let ranks: f64 = truth.iter().map(|&t| rank(t)).sum();
+                prop_assert!(close(found, (ranks - l * (l + 1.0) / 2.0) / (l * o)));
+            }
+        }
+
+        #[test]
+        fn of_reversed_and_of_constant_scores(items in labelled()) {
+            let (scores, truth) = split(&items, 1.0);
+            let (reversed, reversed_truth) = split(&items, -1.0);
+            let found = auc(&scores, &truth, 64);
+            let opposite = auc(&reversed, &reversed_truth, 64);
+            prop_assert!(found.is_none() || close(found.unwrap() + opposite.unwrap(), 1.0));
+            let (constant, constant_truth) = split(&items, 0.0);
+            prop_assert!(auc(&constant, &constant_truth, 64).is_none_or(|auc| auc == 0.5));
+        }
+
+        /// What runs without AVX-512 counts the same.
+        #[test]
+        fn both_ways_to_count_agree(items in labelled()) {
+            let (scores, mut truth) = split(&items, 1.0);
+            truth.sort_unstable_by(f32::total_cmp);
+            truth.dedup();
+            let mut auc = Auc::default();
+            auc.start(truth.len(), |out| out.copy_from_slice(&truth));
+            auc.read(&scores);
+            let compared = CompareAll { truth: &truth, scores: &scores }.call();
+            prop_assert_eq!(auc.lost, compared);
+        }
+    }
+}
