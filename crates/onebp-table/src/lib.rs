@@ -11,6 +11,7 @@
 
 mod aggregation;
 mod batch;
+pub mod cube;
 mod embedding;
 mod error;
 pub mod host;

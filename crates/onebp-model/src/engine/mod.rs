@@ -20,7 +20,10 @@ use crate::{
     Batch, Error, Hyperparameters, Method, Tables,
     device::{DeviceName, Found},
 };
-use onebp_table::host::{HostInfoNce, HostTable};
+use onebp_table::{
+    cube::{CubeInfoNce, CubeTable},
+    host::{HostInfoNce, HostTable},
+};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -105,12 +108,10 @@ impl EngineName {
         let device = &found.device;
         Ok(match (self, found.name) {
             (Self::Autodiff, _) => Box::new(Autodiff::new(method, hyper, tables, device)),
-            (Self::Rows, DeviceName::Wgpu) => {
-                Box::new(Rows::<onebp_table::portable::PortableTable>::new(method, hyper, tables, device)?)
-            }
+            (Self::Rows, DeviceName::Wgpu) => Box::new(Rows::<CubeTable>::new(method, hyper, tables, device)?),
             (Self::Rows, _) => Box::new(Rows::<HostTable>::new(method, hyper, tables, device)?),
             (Self::Fused | Self::Auto, DeviceName::Wgpu) => {
-                Box::new(Fused::<onebp_table::portable::PortableInfoNce>::new(method, hyper, tables, device)?)
+                Box::new(Fused::<CubeInfoNce>::new(method, hyper, tables, device)?)
             }
             (Self::Fused | Self::Auto, _) => Box::new(Fused::<HostInfoNce>::new(method, hyper, tables, device)?),
         })

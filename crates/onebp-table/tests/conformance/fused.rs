@@ -1,10 +1,9 @@
 //! The fused step of table lookup with InfoNCE.
 
 use super::{script::noise, *};
-use PortableInfoNce as CubeInfoNce;
 use onebp_table::{
-    Aggregation, Batch, Duplicates, Embedding, Follow, FusedInfoNce, Optimizer, Rule, host::HostInfoNce,
-    portable::PortableInfoNce,
+    Aggregation, Batch, Duplicates, Embedding, Follow, FusedInfoNce, Optimizer, Rule, cube::CubeInfoNce,
+    host::HostInfoNce, portable::PortableInfoNce,
 };
 use proptest::{
     prelude::*,

@@ -1,10 +1,10 @@
 //! Gathering, row optimizers, aggregation and projections.
 
 use super::{script::*, *};
-use PortableTable as CubeTable;
 use burn::tensor::{Tensor, TensorData};
 use onebp_table::{
     Aggregation, Duplicates, Embedding, Grouping, Optimizer, Projection, Rule, TableState, Touched,
+    cube::CubeTable,
     host::HostTable,
     portable::{PortableTable, to_host},
 };
