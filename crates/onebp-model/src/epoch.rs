@@ -80,7 +80,7 @@ impl<'a> Epoch<'a> {
         batch.users.extend(rows.iter().map(|&(user, _)| user));
         batch.items.resize(rows.len() * width, 0);
         batch.weights.resize(rows.len(), 0.0);
-        const GRAIN: usize = 128;
+        const GRAIN: usize = 256;
         let items = batch.items.par_chunks_mut(GRAIN * width);
         let chunks = items.zip(batch.weights.par_chunks_mut(GRAIN)).zip(rows.par_chunks(GRAIN)).enumerate();
         chunks.for_each(|(chunk, ((items, weights), rows))| {

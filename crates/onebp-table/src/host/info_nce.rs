@@ -15,7 +15,8 @@ use super::{
     shared::Rows,
     simd::{Add, Exp, Scale, Set, apply, dot, prefetch},
     state::Open,
-    table::{Gradients, RowWork, for_rows},
+    sum::Gradients,
+    table::{RowWork, for_rows},
 };
 use crate::{Batch, Embedding, Error, Follow, FusedInfoNce, Grouping, Touched};
 use pulp::Simd;
@@ -64,6 +65,8 @@ struct Scores<'a> {
     users: &'a [f32],
     items: &'a [f32],
     dim: usize,
+    /// Whether items come from beyond the caches.
+    far: bool,
     factors: Rows<'a>,
     losses: Rows<'a>,
     learnt: Learnt<'a>,
@@ -83,7 +86,9 @@ impl RowWork for Scores<'_> {
                 let ids = &self.batch.items[place * width..(place + 1) * width];
                 // The places of a chunk follow each other.
                 at += 1;
-                if let Some(&next) = self.batch.touched_users.places.get(at) {
+                if self.far
+                    && let Some(&next) = self.batch.touched_users.places.get(at)
+                {
                     let next = next as usize * width;
                     self.batch.items[next..next + width].iter().for_each(|&item| prefetch(self.item(item)));
                 }
@@ -117,7 +122,7 @@ impl RowWork for Scores<'_> {
                 unsafe {
                     let new = staged.row(q);
                     new.copy_from_slice(user);
-                    state.advance(simd, id, self.batch.touched_users.rest[q], new, g);
+                    state.advance_along_sum(simd, id, self.batch.touched_users.rest[q], new, g);
                 }
             }
         }
@@ -227,6 +232,7 @@ impl FusedInfoNce for HostInfoNce {
             users: users.weights.as_slice(),
             items: items.weights.as_slice(),
             dim,
+            far: items.is_far(),
             factors: Rows::new(&mut self.factors, width),
             losses: Rows::new(&mut self.row_losses, 1),
             learnt,

@@ -10,6 +10,7 @@ mod rules;
 mod shared;
 mod simd;
 mod state;
+mod sum;
 mod table;
 
 pub use info_nce::HostInfoNce;

@@ -9,6 +9,52 @@ use pulp::Simd;
 
 const EPSILON: f32 = ADAM_EPSILON as f32;
 
+/// The gradient of a row. Few places are summed while the row is moved, without a detour through memory.
+pub enum Gradient<'a> {
+    /// One place: factor * vector.
+    One(f32, &'a [f32]),
+    /// The sum of two.
+    Two([f32; 2], [&'a [f32]; 2]),
+    /// Summed already.
+    Sum(&'a [f32]),
+}
+
+/// A rule that moves `A` rows along g.
+pub trait AlongGradient<const A: usize>: Elementwise<A, 1> {}
+impl<const A: usize, F: Elementwise<A, 1>> AlongGradient<A> for F {}
+
+struct AlongOne<'a, F>(f32, &'a F);
+impl<const A: usize, F: AlongGradient<A>> Elementwise<A, 1> for AlongOne<'_, F> {
+    #[inline(always)]
+    fn apply<S: Simd>(&self, simd: S, written: [S::f32s; A], [x]: [S::f32s; 1]) -> [S::f32s; A] {
+        self.1.apply(simd, written, [simd.mul_f32s(simd.splat_f32s(self.0), x)])
+    }
+}
+
+struct AlongTwo<'a, F>([f32; 2], &'a F);
+impl<const A: usize, F: AlongGradient<A>> Elementwise<A, 2> for AlongTwo<'_, F> {
+    #[inline(always)]
+    fn apply<S: Simd>(&self, simd: S, written: [S::f32s; A], [x, y]: [S::f32s; 2]) -> [S::f32s; A] {
+        let [a, b] = self.0.map(|factor| simd.splat_f32s(factor));
+        self.1.apply(simd, written, [simd.mul_add_f32s(b, y, simd.mul_f32s(a, x))])
+    }
+}
+
+/// Moves rows along a gradient.
+#[inline(always)]
+pub fn apply_along<S: Simd, const A: usize>(
+    simd: S,
+    rule: &impl AlongGradient<A>,
+    written: [&mut [f32]; A],
+    gradient: &Gradient,
+) {
+    match *gradient {
+        Gradient::One(factor, x) => apply(simd, &AlongOne(factor, rule), written, [x]),
+        Gradient::Two(factors, vectors) => apply(simd, &AlongTwo(factors, rule), written, vectors),
+        Gradient::Sum(g) => apply(simd, rule, written, [g]),
+    }
+}
+
 /// One step of Adam's moments and row along g.
 pub struct AdamStep {
     /// Bias corrections of the step.
@@ -136,13 +182,13 @@ impl Elementwise<1, 2> for Unreplay<'_> {
 
 /// A step along g that takes moments from step `way.from - 1` to the end of `way`.
 #[inline(always)]
-pub fn step_adam<S: Simd>(simd: S, schedule: &Schedule, decay: f32, way: &Way, row: [&mut [f32]; 3], g: &[f32]) {
+pub fn step_adam<S: Simd>(simd: S, schedule: &Schedule, decay: f32, way: &Way, row: [&mut [f32]; 3], g: &Gradient) {
     match way {
-        Way::Tail(tail) => apply(simd, &StepAndTail(tail), row, [g]),
+        Way::Tail(tail) => apply_along(simd, &StepAndTail(tail), row, g),
         &Way::Replay { from, to } => {
             let [w, m, v] = row;
             let step = AdamStep { correction: schedule.correction(from), decay };
-            apply(simd, &step, [&mut *w, &mut *m, &mut *v], [g]);
+            apply_along(simd, &step, [&mut *w, &mut *m, &mut *v], g);
             replay(simd, schedule, decay, from + 1, to, [w, m, v]);
         }
     }
@@ -207,7 +253,7 @@ impl Elementwise<1, 1> for Descend {
     }
 }
 
-/// What a whole row's g adds to its accumulator: mean(g^2), weight decay included, which is added to `g`.
+/// What a whole row's g adds to its accumulator: mean(g^2). Weight decay is added to `g` first.
 #[inline(always)]
 pub fn mean_square<S: Simd>(simd: S, decay: f32, w: &[f32], g: &mut [f32]) -> f32 {
     if decay != 0.0 {

@@ -2,9 +2,10 @@
 
 use super::{
     memory::Memory,
-    rules::{Adagrad, AdamStep, Descend, mean_square, rest_adam, step_adam, unrest_adam},
+    rules::{Adagrad, AdamStep, Descend, Gradient, apply_along, mean_square, rest_adam, step_adam, unrest_adam},
     shared::Rows,
     simd::{apply, prefetch},
+    sum::{Gradients, sum},
 };
 use crate::{
     Error, Optimizer, Rule, Touched,
@@ -108,13 +109,62 @@ impl Open<'_> {
         }
     }
 
-    /// Moves row `row`, `w`, along its accumulated gradient `g`, which is scratch afterwards, and over the `rest` silent
-    /// steps that follow. The row must be settled.
+    /// Moves row `row`, `w`, along the sum of the gradients of its `places`, and over the `rest` silent steps that follow.
+    /// The row must be settled. `scratch` is as long as the row.
     ///
     /// # Safety
     /// No other thread may be at this row.
     #[inline(always)]
-    pub unsafe fn advance<S: Simd>(&self, simd: S, row: usize, rest: u32, w: &mut [f32], g: &mut [f32]) {
+    pub unsafe fn advance<S: Simd>(
+        &self,
+        simd: S,
+        (row, rest): (usize, u32),
+        w: &mut [f32],
+        (places, gradients): (&[u32], &impl Gradients),
+        scratch: &mut [f32],
+    ) {
+        let whole = self.optimizer.rule == Rule::RowwiseAdagrad;
+        match *places {
+            [place] if !whole => {
+                let (factor, vector) = gradients.of(place as usize);
+                // SAFETY: by the caller's promise.
+                unsafe { self.advance_along(simd, row, rest, w, &Gradient::One(factor, vector)) };
+            }
+            [first, second] if !whole => {
+                let [(a, x), (b, y)] = [first, second].map(|place| gradients.of(place as usize));
+                // SAFETY: by the caller's promise.
+                unsafe { self.advance_along(simd, row, rest, w, &Gradient::Two([a, b], [x, y])) };
+            }
+            _ => {
+                sum(simd, places, gradients, scratch);
+                // SAFETY: by the caller's promise.
+                unsafe { self.advance_along_sum(simd, row, rest, w, scratch) };
+            }
+        }
+    }
+
+    /// [`Open::advance`] along a gradient that is summed already, which is scratch afterwards.
+    ///
+    /// # Safety
+    /// As there.
+    #[inline(always)]
+    pub unsafe fn advance_along_sum<S: Simd>(&self, simd: S, row: usize, rest: u32, w: &mut [f32], g: &mut [f32]) {
+        let decay = self.optimizer.weight_decay as f32;
+        match (self.optimizer.rule, &self.matrices[0]) {
+            (Rule::RowwiseAdagrad, Some(sums)) => {
+                // SAFETY: by the caller's promise.
+                let sum = &mut unsafe { sums.row(row) }[0];
+                *sum += mean_square(simd, decay, w, g);
+                let rate = self.optimizer.learning_rate as f32 / (sum.sqrt() + ADAGRAD_EPSILON as f32);
+                apply(simd, &Descend { rate, decay: 0.0 }, [w], [g]);
+            }
+            // SAFETY: by the caller's promise.
+            _ => unsafe { self.advance_along(simd, row, rest, w, &Gradient::Sum(g)) },
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn advance_along<S: Simd>(&self, simd: S, row: usize, rest: u32, w: &mut [f32], g: &Gradient) {
         let (rate, decay) = (self.optimizer.learning_rate as f32, self.optimizer.weight_decay as f32);
         let now = self.step + 1;
         // SAFETY: by the caller's promise.
@@ -128,15 +178,10 @@ impl Open<'_> {
                 unsafe { self.time.row(row)[0] = now + rest };
             }
             (Rule::LazyAdam, Some(schedule), Some(m), Some(v)) => {
-                apply(simd, &AdamStep { correction: schedule.correction(now), decay }, [w, m, v], [g]);
+                apply_along(simd, &AdamStep { correction: schedule.correction(now), decay }, [w, m, v], g);
             }
-            (Rule::Adagrad, _, Some(sum), _) => apply(simd, &Adagrad { rate, decay }, [w, sum], [g]),
-            (Rule::RowwiseAdagrad, _, Some(sum), _) => {
-                sum[0] += mean_square(simd, decay, w, g);
-                let rate = rate / (sum[0].sqrt() + ADAGRAD_EPSILON as f32);
-                apply(simd, &Descend { rate, decay: 0.0 }, [w], [g]);
-            }
-            _ => apply(simd, &Descend { rate, decay }, [w], [g]),
+            (Rule::Adagrad, _, Some(sum), _) => apply_along(simd, &Adagrad { rate, decay }, [w, sum], g),
+            _ => apply_along(simd, &Descend { rate, decay }, [w], g),
         }
     }
 }

@@ -3,8 +3,9 @@
 use super::{
     memory::Memory,
     shared::Rows,
-    simd::{Add, AddTwo, Mix, Scale, Set, SetTwo, apply, dot, prefetch},
+    simd::{Add, Mix, Scale, apply, dot, prefetch},
     state::{Open, State, view},
+    sum::Gradients,
 };
 use crate::{
     Aggregation, Embedding, Error, Optimizer, Projection, Rule, Table, TableState, Touched, optimizer::adam::Schedule,
@@ -17,6 +18,9 @@ use std::{cell::RefCell, ops::Range};
 
 /// Elements of the rows that a thread takes at a time, at least: enough to be worth the handing over.
 const GRAIN: usize = 8192;
+
+/// Bytes of a table that is likely to stay in the caches.
+const CACHED: usize = 8 << 20;
 
 /// Parts of the rows for each thread, so that all end at about the same time.
 const PARTS: usize = 4;
@@ -64,12 +68,6 @@ pub fn for_rows(arch: Arch, count: usize, dim: usize, weight: usize, work: &impl
     });
 }
 
-/// Where the gradients of a row's places come from.
-pub trait Gradients: Sync {
-    /// The vector of a place and its factor.
-    fn of(&self, place: usize) -> (f32, &[f32]);
-}
-
 impl HostTable {
     /// Width of a row.
     pub fn dim(&self) -> usize {
@@ -79,6 +77,12 @@ impl HostTable {
     /// Number of rows.
     pub fn rows(&self) -> usize {
         self.shape[0]
+    }
+
+    /// Whether the table is larger than the caches: then rows are asked for before they are needed, which costs more than
+    /// it brings where they are near.
+    pub(super) fn is_far(&self) -> bool {
+        self.shape[0] * self.shape[1] * size_of::<f32>() > CACHED
     }
 
     /// Counts a step whose rows have been advanced by hand.
@@ -130,6 +134,8 @@ impl HostTable {
             weights: Rows<'a>,
             state: Open<'a>,
             gradients: &'a G,
+            /// Whether rows come from beyond the caches.
+            far: bool,
             dim: usize,
         }
         impl<G: Gradients> RowWork for Step<'_, G> {
@@ -137,7 +143,7 @@ impl HostTable {
             fn run<S: Simd>(&self, simd: S, range: Range<usize>, scratch: &mut [f32]) {
                 let g = &mut scratch[..self.dim];
                 for q in range.clone() {
-                    if q + 1 < range.end {
+                    if self.far && q + 1 < range.end {
                         let next = self.touched.rows[q + 1] as usize;
                         prefetch(self.gradients.of(self.touched.places(q + 1)[0] as usize).1);
                         // SAFETY: rows are distinct.
@@ -146,43 +152,21 @@ impl HostTable {
                             self.state.prefetch(next);
                         }
                     }
-                    sum(simd, self.touched.places(q), self.gradients, g);
-                    let row = self.touched.rows[q] as usize;
+                    let (row, rest) = (self.touched.rows[q] as usize, self.touched.rest[q]);
+                    let gradient = (self.touched.places(q), self.gradients);
                     // SAFETY: rows are distinct.
-                    unsafe { self.state.advance(simd, row, self.touched.rest[q], self.weights.row(row), g) };
+                    unsafe { self.state.advance(simd, (row, rest), self.weights.row(row), gradient, g) };
                 }
             }
         }
         let [_, dim] = self.shape;
+        let far = self.is_far();
         let state = self.state.as_mut().ok_or_else(|| Error::Execution("the table has no optimizer".into()))?;
-        let work =
-            Step { touched, weights: Rows::new(self.weights.as_mut_slice(), dim), state: state.open(), gradients, dim };
+        let weights = Rows::new(self.weights.as_mut_slice(), dim);
+        let work = Step { touched, weights, state: state.open(), gradients, far, dim };
         for_rows(self.arch, touched.len(), dim, 1, &work);
         state.step += 1;
         Ok(())
-    }
-}
-
-/// g <- sum of factor * vector over the places, in their order, two in one pass.
-#[inline(always)]
-pub fn sum<S: Simd>(simd: S, places: &[u32], gradients: &impl Gradients, g: &mut [f32]) {
-    let (pairs, last) = places.as_chunks::<2>();
-    for (which, pair) in pairs.iter().enumerate() {
-        if let Some(next) = places.get(2 * which + 2..) {
-            next.iter().take(2).for_each(|&place| prefetch(gradients.of(place as usize).1));
-        }
-        let [(a, x), (b, y)] = pair.map(|place| gradients.of(place as usize));
-        match which {
-            0 => apply(simd, &SetTwo(a, b), [&mut *g], [x, y]),
-            _ => apply(simd, &AddTwo(a, b), [&mut *g], [x, y]),
-        }
-    }
-    if let &[place] = last {
-        let (factor, vector) = gradients.of(place as usize);
-        match pairs.len() {
-            0 => apply(simd, &Set(factor), [&mut *g], [vector]),
-            _ => apply(simd, &Add(factor), [&mut *g], [vector]),
-        }
     }
 }
 
