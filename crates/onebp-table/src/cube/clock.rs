@@ -8,7 +8,7 @@ use crate::{
     Optimizer, Rule, Touched,
     optimizer::adam::{Correction, Schedule, Way},
 };
-use std::{collections::HashMap, ops::Range};
+use std::collections::HashMap;
 
 /// The time of a table's rows.
 pub struct Clock {
@@ -125,13 +125,14 @@ impl Clock {
     }
 
     /// The ways of rows from where they stand to the last step, forwards or backwards; nothing where all are there.
-    pub fn view(&self, rows: Range<usize>) -> Option<Ways> {
+    pub fn view(&self, rows: impl Iterator<Item = u32>) -> Option<Ways> {
         let schedule = self.schedule.as_ref().filter(|_| !self.time.is_empty())?;
         let (now, decay) = (self.step, self.optimizer.weight_decay);
         let mut ways = Ways::default();
         ways.push([STAY, 0, 0, 0, 0, 0, 0, 0]);
         let mut known = HashMap::new();
-        for &time in &self.time[rows] {
+        for row in rows {
+            let time = self.time[row as usize];
             let index = if time < now && (time > 0 || decay != 0.0) {
                 *known.entry(time).or_insert_with(|| ways.push(words(&schedule.way(time, now, false), false)))
             } else if time > now {

@@ -15,7 +15,11 @@ use cubecl::{
 /// Units of a cube of the flat kernels.
 const UNITS: usize = 256;
 /// Widest load of a unit, in floats.
-const VECTOR: usize = 4;
+pub const VECTOR: usize = 4;
+/// More lanes than this find too little to do in a row.
+const WIDEST_PLANE: usize = 64;
+/// More groups than this in a cube hide no more latency.
+const MOST_GROUPS: usize = 8;
 
 /// What has been asked of a device since it was last counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -89,13 +93,14 @@ impl Gpu {
             probe.map_err(|_| Error::Device(format!("{device:?} is no device for kernels")))?;
         let properties = client.properties();
         let hardware = &properties.hardware;
-        let fixed = hardware.plane_size_min == hardware.plane_size_max;
-        let planes = limits.planes.unwrap_or(fixed && properties.features.plane.contains(Plane::Ops));
-        let width = (hardware.plane_size_min as usize).clamp(1, 64).next_power_of_two();
+        let width = (hardware.plane_size_max as usize).next_power_of_two().clamp(1, WIDEST_PLANE);
+        // Where planes differ in size, nobody knows which size a kernel will get.
+        let fixed = [hardware.plane_size_min, hardware.plane_size_max] == [width as u32; 2];
+        let offered = fixed && properties.features.plane.contains(Plane::Ops);
+        let planes = limits.planes.unwrap_or(offered);
         let limit = usize::try_from(properties.memory.max_page_size).unwrap_or(usize::MAX);
         let part = limits.part.unwrap_or(limit).min(limit);
-        // More groups than this hide no more latency.
-        let groups = (hardware.max_units_per_cube as usize / width).clamp(1, 8);
+        let groups = (UNITS.min(hardware.max_units_per_cube as usize) / width).clamp(1, MOST_GROUPS);
         Ok(Self { client, device, limit, part, lanes: Lanes { width, groups, planes } })
     }
 
@@ -110,9 +115,14 @@ impl Gpu {
     }
 
     /// Floats that a unit can load at once from rows whose widths and offsets are these.
-    pub fn vector(&self, columns: impl IntoIterator<Item = usize>) -> usize {
+    pub fn vector<const C: usize>(&self, columns: [usize; C]) -> usize {
         let widest = self.client.properties().hardware.max_vector_size;
         if widest >= VECTOR && columns.into_iter().all(|column| column % VECTOR == 0) { VECTOR } else { 1 }
+    }
+
+    /// Whether `other` is the same device.
+    pub fn is(&self, other: &Self) -> bool {
+        self.device == other.device
     }
 
     /// How the units of a cube add up `many` sums.
@@ -175,20 +185,25 @@ impl Gpu {
         Ok(buffer)
     }
 
-    /// Uploads words to the beginning of a buffer.
+    /// Uploads words to a buffer, from its word `first` on.
     ///
     /// # Errors
     /// [`Error::Execution`] where they do not fit.
-    pub fn write<T: Word>(&self, buffer: &Buffer, words: Vec<T>, traffic: &mut Traffic) -> Result<(), Error> {
-        if words.len() > buffer.words {
-            return Err(failed(format!("{} words for a buffer of {}", words.len(), buffer.words)));
+    pub fn write<T: Word>(
+        &self,
+        buffer: &Buffer,
+        first: usize,
+        words: Vec<T>,
+        traffic: &mut Traffic,
+    ) -> Result<(), Error> {
+        if first + words.len() > buffer.words {
+            return Err(failed(format!("{} words from {first} on for a buffer of {}", words.len(), buffer.words)));
         }
-        let bytes = words.len() * size_of::<T>();
-        if bytes > 0 {
-            let rest = buffer.handle.size_in_used() - bytes as u64;
-            self.client.write(&buffer.handle.clone().offset_end(rest), T::into_bytes(words));
+        if !words.is_empty() {
+            let bytes = (words.len() * size_of::<T>()) as u64;
+            self.client.write(&buffer.section(first, words.len()), T::into_bytes(words));
             traffic.uploads += 1;
-            traffic.bytes_uploaded += bytes as u64;
+            traffic.bytes_uploaded += bytes;
         }
         Ok(())
     }
@@ -199,7 +214,7 @@ impl Gpu {
     /// As [`Gpu::room`].
     pub fn upload<T: Word>(&self, words: Vec<T>, traffic: &mut Traffic) -> Result<Buffer, Error> {
         let buffer = self.room(words.len())?;
-        self.write(&buffer, words, traffic)?;
+        self.write(&buffer, 0, words, traffic)?;
         Ok(buffer)
     }
 
@@ -211,12 +226,11 @@ impl Gpu {
         if words.is_empty() {
             return Ok(());
         }
-        let size = size_of::<T>() as u64;
-        let (start, length) = (first as u64 * size, words.len() as u64 * size);
-        let rest = buffer.handle.size_in_used() - start - length;
-        let handle = buffer.handle.clone().offset_start(start).offset_end(rest);
-        let bytes = self.client.read_one(handle).map_err(failed)?;
-        if bytes.len() < words.len() * size_of::<T>() {
+        if first + words.len() > buffer.words {
+            return Err(failed(format!("{} words from {first} on of a buffer of {}", words.len(), buffer.words)));
+        }
+        let bytes = self.client.read_one(buffer.section(first, words.len())).map_err(failed)?;
+        if bytes.len() < size_of_val(words) {
             return Err(failed("the device returned less than it was asked for"));
         }
         for (word, bytes) in words.iter_mut().zip(bytes.as_chunks::<4>().0) {
@@ -264,6 +278,13 @@ impl Gpu {
 }
 
 impl Buffer {
+    /// Words `first .. first + words`, which must be within it.
+    fn section(&self, first: usize, words: usize) -> Handle {
+        let word = size_of::<f32>() as u64;
+        let rest = self.handle.size_in_used() - word * (first + words) as u64;
+        self.handle.clone().offset_start(word * first as u64).offset_end(rest)
+    }
+
     /// As an argument of a kernel that takes vectors of `vector` words.
     pub fn arg(&self, vector: usize) -> BufferArg {
         // SAFETY: the buffer has this many words.

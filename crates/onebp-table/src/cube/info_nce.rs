@@ -6,29 +6,24 @@
 //! 4. **Following**: the moving aggregation of the rows that follow.
 //!
 //! Where users learn, their new rows are staged before pass 3, which needs the users as they were, and published after it.
-//! One upload a step, nothing is allocated, nothing is read back: row losses gather on the device, where a launch every
-//! [`RING`] steps adds up each step's; [`FusedInfoNce::take_losses`] reads the sums.
+//! One upload a step, nothing is allocated, nothing is read back: losses wait on the device for
+//! [`FusedInfoNce::take_losses`], see [`super::losses`].
 
 use super::{
     CubeTable,
-    gpu::{Buffer, Gpu, Scratch, Traffic, failed},
+    gpu::{Buffer, Scratch, Traffic, failed},
     kernels::{
-        losses::sum_losses,
         rows::publish,
         scores::{ScoresHead, scores},
         update::Source,
     },
-    plan::{Groups, Plan},
-    shards::Parts,
-    table::Gradients,
+    losses::Losses,
+    moves::{Gradients, Settling},
+    parts::Parts,
+    plan::Plan,
 };
 use crate::{Batch, Error, Follow, FusedInfoNce, Grouping, Touched};
 use cubecl::prelude::CubeDim;
-
-/// Steps whose row losses wait to be added up.
-const RING: usize = 256;
-/// Steps whose losses wait on the device.
-const WAITING: usize = 1 << 14;
 
 /// The fused step of two [`CubeTable`]s.
 pub struct CubeInfoNce {
@@ -37,9 +32,7 @@ pub struct CubeInfoNce {
     plan: Plan,
     factors: Scratch,
     staged: Option<(usize, Parts)>,
-    losses: Option<Losses>,
-    /// Losses that had to leave the device before they were asked for.
-    early: Vec<f32>,
+    losses: Losses,
     /// The chosen items of a batch, and their groups.
     positives: Vec<u32>,
     grouping: Option<Grouping>,
@@ -47,74 +40,10 @@ pub struct CubeInfoNce {
     traffic: Traffic,
 }
 
-/// Losses on the device.
-struct Losses {
-    gpu: Gpu,
-    /// Row losses of the last steps, `[RING, stride]`.
-    rows: Buffer,
-    stride: usize,
-    /// Rows of each of these steps.
-    counts: Vec<u32>,
-    counts_there: Buffer,
-    /// Losses of steps, `[WAITING]`, of which `summed` are there.
-    sums: Buffer,
-    summed: usize,
-}
-
-impl Losses {
-    fn new(gpu: &Gpu, stride: usize) -> Result<Self, Error> {
-        Ok(Self {
-            gpu: gpu.clone(),
-            rows: gpu.room(RING * stride)?,
-            stride,
-            counts: Vec::with_capacity(RING),
-            counts_there: gpu.room(RING)?,
-            sums: gpu.room(WAITING)?,
-            summed: 0,
-        })
-    }
-
-    /// Adds up the steps that wait.
-    fn sum(&mut self, traffic: &mut Traffic) -> Result<(), Error> {
-        let steps = self.counts.len();
-        if steps == 0 {
-            return Ok(());
-        }
-        self.gpu.write(&self.counts_there, std::mem::take(&mut self.counts), traffic)?;
-        let (cubes, dim) = self.gpu.flat(steps);
-        traffic.launches += 1;
-        // SAFETY: `steps` is at most RING, counts at most the stride, and `summed + steps` at most WAITING.
-        unsafe {
-            sum_losses::launch_unchecked(
-                &self.gpu.client,
-                cubes,
-                dim,
-                self.rows.arg(1),
-                self.counts_there.arg(1),
-                self.sums.arg(1),
-                self.summed as u32,
-                steps as u32,
-                self.stride as u32,
-            );
-        }
-        self.summed += steps;
-        Ok(())
-    }
-
-    /// Adds up what waits, and moves it to `losses`.
-    fn take(&mut self, losses: &mut Vec<f32>, traffic: &mut Traffic) -> Result<(), Error> {
-        self.sum(traffic)?;
-        let first = losses.len();
-        losses.resize(first + self.summed, 0.0);
-        self.gpu.read(&self.sums, 0, &mut losses[first..])?;
-        self.summed = 0;
-        Ok(())
-    }
-}
-
 /// What a step is made of, in its plan.
 struct Planned {
     plan: Buffer,
+    late: [Settling; 2],
     scores: u32,
     users: Option<u32>,
     items: Option<u32>,
@@ -128,33 +57,6 @@ impl CubeInfoNce {
         std::mem::take(&mut self.traffic).plus(users.take_traffic()).plus(items.take_traffic())
     }
 
-    /// Where this step's row losses go.
-    fn slot(&mut self, gpu: &Gpu, rows: usize) -> Result<u32, Error> {
-        if self.losses.as_ref().is_some_and(|losses| losses.stride < rows) {
-            // A larger batch than ever: what waits goes to the host first.
-            if let Some(mut losses) = self.losses.take() {
-                losses.take(&mut self.early, &mut self.traffic)?;
-            }
-        }
-        let losses = match &mut self.losses {
-            Some(losses) => losses,
-            none => none.insert(Losses::new(gpu, rows)?),
-        };
-        if losses.counts.len() == RING {
-            losses.sum(&mut self.traffic)?;
-            if losses.summed + RING > WAITING {
-                losses.take(&mut self.early, &mut self.traffic)?;
-            }
-        }
-        losses.counts.push(rows as u32);
-        Ok(((losses.counts.len() - 1) * losses.stride) as u32)
-    }
-
-    /// The losses' buffer.
-    fn row_losses(&self) -> Result<&Buffer, Error> {
-        self.losses.as_ref().map(|losses| &losses.rows).ok_or_else(|| failed("no losses are kept"))
-    }
-
     /// Scores, softmax, losses and factors.
     fn launch_scores(
         &mut self,
@@ -162,8 +64,8 @@ impl CubeInfoNce {
         items: &CubeTable,
         (plan, head): (&Buffer, u32),
         batch: &Batch,
-        factors: &Buffer,
-    ) -> Result<(), Error> {
+        [factors, losses]: [&Buffer; 2],
+    ) {
         let gpu = &users.gpu;
         let width = batch.width();
         let lanes = gpu.lanes(width);
@@ -180,7 +82,7 @@ impl CubeInfoNce {
                     users.weights.buffers[seen.part].arg(seen.vector),
                     seen.other.arg(seen.vector),
                     factors.arg(1),
-                    self.row_losses()?.arg(1),
+                    losses.arg(1),
                     seen.window(),
                     head,
                     (1.0 / self.temperature) as f32,
@@ -193,7 +95,6 @@ impl CubeInfoNce {
             self.traffic.launches += 1;
         }
         self.traffic.bytes_touched += users.bytes(batch.len()) + items.bytes(batch.items.len());
-        Ok(())
     }
 
     /// Copies staged users into their table.
@@ -241,11 +142,11 @@ impl CubeInfoNce {
         items: &mut CubeTable,
         batch: &Batch,
         slot: u32,
-    ) -> Result<(Planned, [super::table::Settling; 2]), Error> {
+    ) -> Result<Planned, Error> {
         let (rows, width) = (batch.len(), batch.width());
         let mut plan = std::mem::take(&mut self.plan);
         plan.begin();
-        let settling = [
+        let late = [
             users.plan_settling(&batch.touched_users, &mut plan)?,
             items.plan_settling(&batch.touched_items, &mut plan)?,
         ];
@@ -284,7 +185,7 @@ impl CubeInfoNce {
                 self.positives.extend(batch.positives());
                 let grouping = self.grouping.get_or_insert_with(|| Grouping::new(items.rows()));
                 grouping.group(&self.positives, &mut self.touched_positives);
-                let groups: Groups = plan.groups(&self.touched_positives, items.rows(), rows)?;
+                let groups = plan.groups(&self.touched_positives, items.rows(), rows)?;
                 let touched = &self.touched_positives;
                 following = Some(items.plan_following(touched, groups, aggregation, (user_ids, 1), &mut plan));
             }
@@ -294,7 +195,7 @@ impl CubeInfoNce {
         }
         let sent = plan.send(&users.gpu, &mut self.traffic)?;
         self.plan = plan;
-        Ok((Planned { plan: sent, scores, users: learnt, items: moved, following, published }, settling))
+        Ok(Planned { plan: sent, late, scores, users: learnt, items: moved, following, published })
     }
 }
 
@@ -308,8 +209,7 @@ impl FusedInfoNce for CubeInfoNce {
             plan: Plan::default(),
             factors: Scratch::default(),
             staged: None,
-            losses: None,
-            early: Vec::new(),
+            losses: Losses::default(),
             positives: Vec::new(),
             grouping: None,
             touched_positives: Touched::default(),
@@ -324,18 +224,21 @@ impl FusedInfoNce for CubeInfoNce {
         if batch.items.len() != batch.len() * batch.width() || batch.weights.len() != batch.len() {
             return Err(failed("a batch with rows of different widths"));
         }
+        if users.dim() != items.dim() || !users.gpu.is(&items.gpu) {
+            return Err(failed("users and items differ in width or device"));
+        }
         let factors = self.factors.room(&users.gpu, batch.items.len())?;
-        let slot = self.slot(&users.gpu, batch.len())?;
-        let (planned, [late_users, late_items]) = self.plan(users, items, batch, slot)?;
-        let plan = &planned.plan;
-        users.launch_settling(plan, &late_users);
-        items.launch_settling(plan, &late_items);
-        self.launch_scores(users, items, (plan, planned.scores), batch, &factors)?;
+        let (losses, slot) = self.losses.slot(&users.gpu, batch.len(), &mut self.traffic)?;
+        let planned = self.plan(users, items, batch, slot)?;
+        let (plan, [late_users, late_items]) = (&planned.plan, &planned.late);
+        users.launch_settling(plan, late_users);
+        items.launch_settling(plan, late_items);
+        self.launch_scores(users, items, (plan, planned.scores), batch, [&factors, &losses]);
 
         let (distinct_users, distinct_items) = (batch.touched_users.len(), batch.touched_items.len());
         let mut staged = None;
         if let Some(head) = planned.users {
-            let room = self.staging(users, distinct_users)?;
+            let room = self.staging(users, batch.len())?;
             let (source, others, reads) = (Source::Factors, &items.weights, batch.items.len());
             let gradients = Gradients { source, factors: &factors, others, reads };
             users.launch_update((plan, head, distinct_users), &gradients, Some(&room))?;
@@ -362,11 +265,7 @@ impl FusedInfoNce for CubeInfoNce {
     }
 
     fn take_losses(&mut self) -> Result<Vec<f32>, Error> {
-        let mut taken = std::mem::take(&mut self.early);
-        if let Some(losses) = &mut self.losses {
-            losses.take(&mut taken, &mut self.traffic)?;
-        }
-        Ok(taken)
+        self.losses.take(&mut self.traffic)
     }
 }
 
@@ -453,11 +352,122 @@ mod tests {
         let Some(device) = testing::device() else { return };
         let follow = Follow::Users(Aggregation { beta: 0.9, duplicates: Duplicates::Sequential });
         let batches = batches(50, 24, 4, false);
-        for limits in testing::limits(N, 32) {
+        for limits in testing::limits(&device, N, 32) {
             let first = compare(&device, limits, (adam(0.0), follow), 32, &batches, 1e-5);
             let second = compare(&device, limits, (adam(0.0), follow), 32, &batches, 1e-5);
             assert_eq!(first.losses, second.losses);
             assert_eq!(first.states, second.states, "same bytes");
+        }
+    }
+
+    /// Whoever follows, by every rule, in tables that are split at different columns; rows as wide as no vector.
+    #[test]
+    fn cube_every_rule_equals_the_host() {
+        let Some(device) = testing::device() else { return };
+        let aggregation = Aggregation { beta: 0.8, duplicates: Duplicates::Mean };
+        let batches = batches(8, 17, 3, true);
+        for (follow, dim) in [(Follow::Neither, 20), (Follow::Users(aggregation), 7), (Follow::Items(aggregation), 20)]
+        {
+            for rule in Rule::ALL {
+                let optimizer = Optimizer { rule, learning_rate: 0.02, weight_decay: 0.01 };
+                for limits in testing::limits(&device, M, dim) {
+                    compare(&device, limits, (optimizer, follow), dim, &batches, 2e-5);
+                }
+            }
+        }
+    }
+
+    /// Rows that rest and rows that are late, from replayed steps into closed forms, with weight decay and without.
+    #[test]
+    fn cube_late_rows_equal_the_host() {
+        let Some(device) = testing::device() else { return };
+        let follow = Follow::Users(Aggregation { beta: 0.9, duplicates: Duplicates::Last });
+        for known in [true, false] {
+            let batches = batches(340, 2, 3, known);
+            for decay in [0.0, 1e-3] {
+                let limits = testing::limits(&device, N, 8);
+                compare(&device, limits[0], (adam(decay), follow), 8, &batches, 1e-4);
+            }
+        }
+    }
+
+    /// What a step costs: an upload and three launches where users follow, four where both learn.
+    #[test]
+    fn cube_steps_are_a_handful_of_launches() {
+        let Some(device) = testing::device() else { return };
+        let mut numbers = Numbers(2);
+        let aggregation = Aggregation { beta: 0.9, duplicates: Duplicates::Sequential };
+        for (follow, launches) in
+            [(Follow::Users(aggregation), 3), (Follow::Neither, 4), (Follow::Items(aggregation), 4)]
+        {
+            let table = |numbers: &mut Numbers, rows, learns: bool| {
+                CubeTable::new(&numbers.table(rows, 8), learns.then_some(&adam(0.0)), &device).unwrap()
+            };
+            let mut users = table(&mut numbers, M, !matches!(follow, Follow::Users(_)));
+            let mut items = table(&mut numbers, N, !matches!(follow, Follow::Items(_)));
+            let mut step = CubeInfoNce::new(0.2, follow);
+            let batches = batches(5, 16, 4, true);
+            for (at, batch) in batches.iter().enumerate() {
+                step.step(&mut users, &mut items, batch).unwrap();
+                let traffic = step.take_traffic(&mut users, &mut items);
+                // Rows whose rest is not known are late once.
+                let late = u64::from(at > 0);
+                assert!((launches..=launches + 2 * late).contains(&traffic.launches), "{follow:?} {traffic:?}");
+                assert_eq!(traffic.uploads, 1);
+                assert!(traffic.bytes_uploaded > 0 && traffic.bytes_touched > 0);
+            }
+        }
+    }
+
+    #[test]
+    fn cube_refuses_what_does_not_fit() {
+        let Some(device) = testing::device() else { return };
+        let table = |rows, dim| CubeTable::new(&Table::filled(0.5, rows, dim), Some(&adam(0.0)), &device).unwrap();
+        let mut step = CubeInfoNce::new(0.2, Follow::Neither);
+        let batch = batches(1, 4, 3, false).remove(0);
+        assert!(step.step(&mut table(M, 4), &mut table(N, 5), &batch).is_err());
+        assert!(step.step(&mut table(M, 4), &mut table(1, 4), &batch).is_err());
+        assert!(step.step(&mut table(1, 4), &mut table(N, 4), &batch).is_err());
+        assert!(step.step(&mut table(M, 4), &mut table(N, 4), &Batch::default()).is_ok());
+        assert!(CubeTable::new(&Table::filled(0.0, 1, 1), None, &Device::flex()).is_err());
+    }
+
+    /// Traffic and time of steps at the sizes of the paper's data sets, with uniform batches; the larger tables exceed one
+    /// buffer of 128 MiB. Run with `--ignored --nocapture`.
+    #[test]
+    #[ignore = "needs gigabytes and minutes on a software device"]
+    fn cube_steps_at_full_size() {
+        let Some(device) = testing::device() else { return };
+        let sizes = [("ML-1M", 6040, 3706, 128), ("Gowalla", 29_858, 40_981, 1024), ("Yelp2018", 31_668, 38_048, 2048)];
+        for (name, m, n, dim) in sizes {
+            let mut numbers = Numbers(9);
+            let follow = Follow::Users(Aggregation { beta: 0.99, duplicates: Duplicates::Sequential });
+            let tables = [numbers.table(m, dim), numbers.table(n, dim)];
+            let mut users = CubeTable::new(&tables[0], None, &device).unwrap();
+            let mut items = CubeTable::new(&tables[1], Some(&adam(0.0)), &device).unwrap();
+            let mut step = CubeInfoNce::new(0.2 * dim as f64, follow);
+            let mut batches: Vec<Batch> = (0..12).map(|_| numbers.batch(1024, 6, (m, n))).collect();
+            // As a feed that looks ahead would know them; without it every second row is late.
+            testing::rests(&mut batches, (m, n));
+            let steps = |step: &mut CubeInfoNce, users: &mut CubeTable, items: &mut CubeTable, batches: &[Batch]| {
+                batches.iter().for_each(|batch| step.step(users, items, batch).unwrap());
+                step.take_losses().unwrap()
+            };
+            let (warm, timed) = batches.split_at(2);
+            let mut losses = steps(&mut step, &mut users, &mut items, warm);
+            step.take_traffic(&mut users, &mut items);
+            let start = std::time::Instant::now();
+            losses.extend(steps(&mut step, &mut users, &mut items, timed));
+            let (time, traffic) = (start.elapsed() / 10, step.take_traffic(&mut users, &mut items));
+            println!("{name}: {time:?} a step; {} + {} shards; ten steps: {traffic:?}", users.shards(), items.shards());
+
+            let mut on_host = HostTable::new(&tables[0], None, &Device::flex()).unwrap();
+            let mut items_there = HostTable::new(&tables[1], Some(&adam(0.0)), &Device::flex()).unwrap();
+            let mut there = HostInfoNce::new(0.2 * dim as f64, follow);
+            batches.iter().for_each(|batch| there.step(&mut on_host, &mut items_there, batch).unwrap());
+            assert_close(&losses, &there.take_losses().unwrap(), 1e-5, "losses");
+            assert_close(&items.view().unwrap().values, &items_there.view().unwrap().values, 1e-5, "items");
+            assert_close(&users.view().unwrap().values, &on_host.view().unwrap().values, 1e-5, "users");
         }
     }
 }

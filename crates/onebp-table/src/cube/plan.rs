@@ -118,7 +118,7 @@ impl Plan {
         let buffer = self.scratch.room(gpu, self.words.len())?;
         let capacity = self.words.len();
         let words = std::mem::replace(&mut self.words, Vec::with_capacity(capacity));
-        gpu.write(&buffer, words, traffic)?;
+        gpu.write(&buffer, 0, words, traffic)?;
         Ok(buffer)
     }
 }

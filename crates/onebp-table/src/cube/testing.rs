@@ -1,6 +1,6 @@
 //! What the tests of this folder share: a device, tables, batches, and how close floats must be.
 
-use super::Limits;
+use super::{Limits, gpu::Gpu};
 use crate::{Batch, Table};
 use burn::tensor::{Device, DeviceType};
 
@@ -14,9 +14,14 @@ pub fn device() -> Option<Device> {
     device
 }
 
-/// Devices as they could be: as it is; without planes, and tables of this many rows and columns in two or three shards.
-pub fn limits(rows: usize, dim: usize) -> [Limits; 2] {
-    [Limits::default(), Limits { part: Some((rows * dim * 4).div_ceil(2)), planes: Some(false) }]
+/// A device as it is; without planes, and tables `[rows, dim]` and larger ones in parts; and where software stands in for
+/// a GPU, whose planes it has but does not offer, with planes.
+pub fn limits(device: &Device, rows: usize, dim: usize) -> Vec<Limits> {
+    let bytes = rows * dim * size_of::<f32>();
+    let split = Limits { part: Some(bytes.div_ceil(2)), planes: Some(false) };
+    let software = Gpu::new(device, Limits::default()).unwrap().client.properties().identity.name.contains("llvmpipe");
+    let planes = Limits { part: Some(bytes.div_ceil(3)), planes: Some(true) };
+    [Limits::default(), split].into_iter().chain(software.then_some(planes)).collect()
 }
 
 /// A stream of numbers.

@@ -48,14 +48,6 @@ pub struct HostInfoNce {
 /// Names of the passes: rows late for the step, and the three above.
 const PASSES: [&str; 4] = ["catch-up", "scores", "optimizer", "following"];
 
-/// Where a user row goes when it has learnt.
-enum Learnt<'a> {
-    /// It does not learn.
-    Not,
-    /// Into the staging buffer.
-    Staged(Open<'a>, Rows<'a>),
-}
-
 /// Pass 1.
 struct Scores<'a> {
     batch: &'a Batch,
@@ -69,7 +61,8 @@ struct Scores<'a> {
     far: bool,
     factors: Rows<'a>,
     losses: Rows<'a>,
-    learnt: Learnt<'a>,
+    /// Where users learn: their optimizer, and the staging buffer.
+    learning: Option<(Open<'a>, Rows<'a>)>,
 }
 
 impl RowWork for Scores<'_> {
@@ -103,7 +96,7 @@ impl RowWork for Scores<'_> {
                 factors[0] -= 1.0;
                 factors.iter_mut().for_each(|factor| *factor *= scale);
             }
-            if let Learnt::Staged(state, staged) = &self.learnt {
+            if let Some((state, staged)) = &self.learning {
                 let g = &mut scratch[..self.dim];
                 let mut first = true;
                 for &place in places {
@@ -221,9 +214,9 @@ impl FusedInfoNce for HostInfoNce {
         if users_learn {
             self.staged.resize(batch.touched_users.len() * dim, 0.0);
         }
-        let learnt = match &mut users.state {
-            Some(state) if users_learn => Learnt::Staged(state.open(), Rows::new(&mut self.staged, dim)),
-            _ => Learnt::Not,
+        let learning = match &mut users.state {
+            Some(state) if users_learn => Some((state.open(), Rows::new(&mut self.staged, dim))),
+            _ => None,
         };
         let scores = Scores {
             batch,
@@ -235,7 +228,7 @@ impl FusedInfoNce for HostInfoNce {
             far: items.is_far(),
             factors: Rows::new(&mut self.factors, width),
             losses: Rows::new(&mut self.row_losses, 1),
-            learnt,
+            learning,
         };
         for_rows(arch, batch.touched_users.len(), dim, width, &scores);
         self.losses.push(self.row_losses.iter().sum());

@@ -143,7 +143,7 @@ mod tests {
             assert_eq!(sum, values.iter().sum::<f32>());
             memory.as_mut_slice()[17] = -1.0;
             assert_eq!(memory.as_slice().as_ptr(), first, "written in place");
-            let row = memory.tensor().slice([1..2]).into_data().try_to_vec::<f32>().unwrap();
+            let row = memory.tensor().narrow(0, 1, 1).into_data().try_to_vec::<f32>().unwrap();
             assert_eq!(row[..3], [16.0, -1.0, 18.0]);
         }
     }

@@ -116,7 +116,7 @@ impl HostTable {
         }
         let [_, dim] = self.shape;
         let Some(state) = &mut self.state else { return };
-        let late = state.time.len() > 0 && touched.rows.iter().any(|&row| state.time[row as usize] < state.step);
+        let late = !state.time.is_empty() && touched.rows.iter().any(|&row| state.time[row as usize] < state.step);
         if late {
             let work = Settle {
                 rows: &touched.rows,

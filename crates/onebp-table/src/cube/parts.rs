@@ -9,7 +9,7 @@ use super::{
 use crate::{Error, Table};
 use std::ops::Range;
 
-/// Bytes that are read back at a time.
+/// Bytes that are uploaded or read back at a time.
 const BLOCK: usize = 16 << 20;
 
 /// A matrix `[rows, dim]` in parts of some columns each, in ascending order.
@@ -59,7 +59,7 @@ impl Seen<'_> {
 impl Parts {
     /// One matrix in one buffer.
     pub fn whole(buffer: Buffer, dim: usize) -> Self {
-        Self { columns: vec![0..dim], buffers: vec![buffer] }
+        Self { columns: Vec::from([Range { start: 0, end: dim }]), buffers: vec![buffer] }
     }
 
     /// Room for a matrix of this shape, of any contents.
@@ -89,9 +89,12 @@ impl Parts {
     /// [`Error::Execution`] where the device fails.
     pub fn write(&self, gpu: &Gpu, table: &Table, traffic: &mut Traffic) -> Result<(), Error> {
         for (columns, buffer) in self.columns.iter().zip(&self.buffers) {
-            let mut values = Vec::with_capacity(table.rows * columns.len());
-            table.values.chunks_exact(table.dim.max(1)).for_each(|row| values.extend_from_slice(&row[columns.clone()]));
-            gpu.write(buffer, values, traffic)?;
+            let block = (BLOCK / (size_of::<f32>() * columns.len())).max(1);
+            for (number, rows) in table.values.chunks(block * table.dim).enumerate() {
+                let mut values = Vec::with_capacity(rows.len() / table.dim * columns.len());
+                rows.chunks_exact(table.dim).for_each(|row| values.extend_from_slice(&row[columns.clone()]));
+                gpu.write(buffer, number * block * columns.len(), values, traffic)?;
+            }
         }
         Ok(())
     }
