@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn by_hand() {
-        assert_eq!(split([10, 8], 320).unwrap(), Vec::from([Range { start: 0, end: 8 }]));
+        assert_eq!(split([10, 8], 320).unwrap(), vec![0..8; 1]);
         assert_eq!(split([10, 8], 319).unwrap(), [0..4, 4..8]);
         assert_eq!(split([10, 12], 320).unwrap(), [0..8, 8..12]);
         assert_eq!(split([10, 7], 120).unwrap(), [0..3, 3..6, 6..7]);

@@ -4,7 +4,7 @@ use super::kernels::{rows::clear, scores::Lanes};
 use crate::Error;
 use burn::{
     backend::wgpu::{CubeBackend, CubeTensor},
-    tensor::{Bytes, DType, Device, Shape, Tensor},
+    tensor::{Bytes, DType, Device, Shape, StreamId, Tensor},
 };
 use cubecl::{
     ir::features::Plane,
@@ -20,6 +20,11 @@ pub const VECTOR: usize = 4;
 const WIDEST_PLANE: usize = 64;
 /// More groups than this in a cube hide no more latency.
 const MOST_GROUPS: usize = 8;
+
+/// The stream of all work of this folder. CubeCL gives every thread a stream of its own and orders work across streams by
+/// where a buffer was made, not by who wrote it last: steps from thread to thread would overtake each other. The first
+/// thread's stream, so that a program of one thread has one stream.
+const STREAM: StreamId = StreamId { value: 0 };
 
 /// What has been asked of a device since it was last counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,7 +65,10 @@ pub struct Limits {
 /// A device.
 #[derive(Clone)]
 pub struct Gpu {
+    /// Works on [`STREAM`].
     pub client: Client,
+    /// For tensors that leave: works on the stream of its thread.
+    lent: Client,
     device: cubecl::Device,
     /// Largest buffer that a kernel can see, in bytes.
     limit: usize,
@@ -89,8 +97,11 @@ impl Gpu {
     pub fn new(device: &Device, limits: Limits) -> Result<Self, Error> {
         let probe = Tensor::<1>::empty([1], &device.clone().without_autodiff());
         let probe = probe.try_into_primitive::<CubeBackend>();
-        let CubeTensor { client, device, .. } =
+        let CubeTensor { client: lent, device, .. } =
             probe.map_err(|_| Error::Device(format!("{device:?} is no device for kernels")))?;
+        let mut client = lent.clone();
+        // SAFETY: the stream exists for every device, and no capture of launches is under way on it.
+        unsafe { client.set_stream(STREAM) };
         let properties = client.properties();
         let hardware = &properties.hardware;
         let width = (hardware.plane_size_max as usize).next_power_of_two().clamp(1, WIDEST_PLANE);
@@ -101,7 +112,7 @@ impl Gpu {
         let limit = usize::try_from(properties.memory.max_page_size).unwrap_or(usize::MAX);
         let part = limits.part.unwrap_or(limit).min(limit);
         let groups = (UNITS.min(hardware.max_units_per_cube as usize) / width).clamp(1, MOST_GROUPS);
-        Ok(Self { client, device, limit, part, lanes: Lanes { width, groups, planes } })
+        Ok(Self { client, lent, device, limit, part, lanes: Lanes { width, groups, planes } })
     }
 
     /// Largest buffer that a kernel can see, in bytes.
@@ -118,6 +129,12 @@ impl Gpu {
     pub fn vector<const C: usize>(&self, columns: [usize; C]) -> usize {
         let widest = self.client.properties().hardware.max_vector_size;
         if widest >= VECTOR && columns.into_iter().all(|column| column % VECTOR == 0) { VECTOR } else { 1 }
+    }
+
+    /// Whether a cube has workgroup memory for `many` sums and what it takes to add them up.
+    pub fn holds(&self, many: usize) -> bool {
+        let words = many + self.lanes.width * self.lanes.groups;
+        words * size_of::<f32>() <= self.client.properties().hardware.max_shared_memory_size
     }
 
     /// Whether `other` is the same device.
@@ -158,8 +175,9 @@ impl Gpu {
     /// [`Error::Device`] where that is more than a kernel can see.
     pub fn room(&self, words: usize) -> Result<Buffer, Error> {
         let bytes = self.fitting(words)?;
-        // Exact in size: pools round up to pages.
-        let handle = self.client.memory_persistent_allocation((), |()| self.client.empty(bytes));
+        // Outside all pools: exact in size, and given back to the driver when it is dropped.
+        let empty = || self.client.memory_dedicated_allocation((), |()| self.client.empty(bytes));
+        let handle = STREAM.executes(empty);
         Ok(Buffer { handle, words: words.max(VECTOR) })
     }
 
@@ -200,7 +218,7 @@ impl Gpu {
             return Err(failed(format!("{} words from {first} on for a buffer of {}", words.len(), buffer.words)));
         }
         if !words.is_empty() {
-            let bytes = (words.len() * size_of::<T>()) as u64;
+            let bytes = size_of_val(words.as_slice()) as u64;
             self.client.write(&buffer.section(first, words.len()), T::into_bytes(words));
             traffic.uploads += 1;
             traffic.bytes_uploaded += bytes;
@@ -241,7 +259,7 @@ impl Gpu {
 
     /// A buffer as a Burn tensor `[rows, dim]`.
     pub fn tensor(&self, buffer: Buffer, [rows, dim]: [usize; 2]) -> Tensor<2> {
-        let (client, device) = (self.client.clone(), self.device.clone());
+        let (client, device) = (self.lent.clone(), self.device.clone());
         let shape = Shape::from([rows, dim]);
         Tensor::from_primitive::<CubeBackend>(CubeTensor::new_contiguous(
             client,

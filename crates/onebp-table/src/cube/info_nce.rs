@@ -227,6 +227,9 @@ impl FusedInfoNce for CubeInfoNce {
         if users.dim() != items.dim() || !users.gpu.is(&items.gpu) {
             return Err(failed("users and items differ in width or device"));
         }
+        if !users.gpu.holds(batch.width()) {
+            return Err(Error::Device(format!("rows of {} items are too wide for the device", batch.width())));
+        }
         let factors = self.factors.room(&users.gpu, batch.items.len())?;
         let (losses, slot) = self.losses.slot(&users.gpu, batch.len(), &mut self.traffic)?;
         let planned = self.plan(users, items, batch, slot)?;
@@ -336,10 +339,12 @@ mod tests {
 
     fn batches(steps: usize, rows: usize, width: usize, rest: bool) -> Vec<Batch> {
         let mut numbers = Numbers(3);
-        let mut batches: Vec<Batch> = (0..steps).map(|_| numbers.batch(rows, width, (M, N))).collect();
+        let mut batches: Vec<Batch> = (0..steps + 9).map(|_| numbers.batch(rows, width, (M, N))).collect();
         if rest {
             testing::rests(&mut batches, (M, N));
         }
+        // So that at the end some rows are ahead of the last step.
+        batches.truncate(steps);
         batches
     }
 
@@ -358,6 +363,30 @@ mod tests {
             assert_eq!(first.losses, second.losses);
             assert_eq!(first.states, second.states, "same bytes");
         }
+    }
+
+    /// A run that goes from thread to thread: the device orders the work of all of them.
+    #[test]
+    fn cube_steps_may_change_threads() {
+        let Some(device) = testing::device() else { return };
+        let follow = Follow::Users(Aggregation { beta: 0.9, duplicates: Duplicates::Sequential });
+        let batches = batches(20, 24, 4, true);
+        let mut numbers = Numbers(7);
+        let tables = [numbers.table(M, 16), numbers.table(N, 16)];
+        let new = || {
+            let users = CubeTable::new(&tables[0], None, &device).unwrap();
+            (users, CubeTable::new(&tables[1], Some(&adam(0.0)), &device).unwrap())
+        };
+        let (users, items) = new();
+        let expected = run::<CubeInfoNce>([users, items], follow, &batches);
+        let (mut users, mut items) = new();
+        let mut step = CubeInfoNce::new(0.2, follow);
+        for batches in batches.chunks(3) {
+            let mut steps = || batches.iter().for_each(|batch| step.step(&mut users, &mut items, batch).unwrap());
+            std::thread::scope(|scope| scope.spawn(&mut steps).join().unwrap());
+        }
+        assert_eq!(step.take_losses().unwrap(), expected.losses);
+        assert_eq!([users.state().unwrap(), items.state().unwrap()], expected.states);
     }
 
     /// Whoever follows, by every rule, in tables that are split at different columns; rows as wide as no vector.
@@ -429,6 +458,8 @@ mod tests {
         assert!(step.step(&mut table(M, 4), &mut table(1, 4), &batch).is_err());
         assert!(step.step(&mut table(1, 4), &mut table(N, 4), &batch).is_err());
         assert!(step.step(&mut table(M, 4), &mut table(N, 4), &Batch::default()).is_ok());
+        let wide = Numbers(1).batch(1, 1 << 20, (M, N));
+        assert!(matches!(step.step(&mut table(M, 4), &mut table(N, 4), &wide), Err(Error::Device(_))));
         assert!(CubeTable::new(&Table::filled(0.0, 1, 1), None, &Device::flex()).is_err());
     }
 

@@ -2,8 +2,19 @@
 //!
 //! Tables and the state of their optimizers stay on the device. A step uploads its batch, already grouped by row on the
 //! host, and launches a handful of kernels; what depends on steps and not on values (the time of rows, bias corrections,
-//! closed forms) is decided on the host. No kernel uses float atomics, so the same batches give the
-//! same bytes.
+//! closed forms) is decided on the host. No kernel uses float atomics, so the same batches give the same bytes.
+//!
+//! | file | what |
+//! |---|---|
+//! | `gpu` | the device: what it can do, buffers, uploads, reads |
+//! | `columns`, `parts` | tables larger than a buffer, split by columns |
+//! | `clock` | at which step each row stands, and how it gets to another one |
+//! | `plan` | everything the kernels need to know about a batch, in one upload |
+//! | `kernels` | the kernels |
+//! | `moves` | the launches that move rows |
+//! | `state`, `table` | [`CubeTable`] |
+//! | `losses`, `info_nce` | the fused step, [`CubeInfoNce`] |
+//! | `ranking` | the best items of each user, [`CubeRanking`] |
 
 mod clock;
 mod columns;

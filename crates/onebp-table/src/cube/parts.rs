@@ -59,7 +59,7 @@ impl Seen<'_> {
 impl Parts {
     /// One matrix in one buffer.
     pub fn whole(buffer: Buffer, dim: usize) -> Self {
-        Self { columns: Vec::from([Range { start: 0, end: dim }]), buffers: vec![buffer] }
+        Self { columns: std::iter::once(0..dim).collect(), buffers: vec![buffer] }
     }
 
     /// Room for a matrix of this shape, of any contents.

@@ -21,8 +21,10 @@ use crate::Error;
 use cubecl::prelude::{CubeCount, CubeDim};
 use std::ops::Range;
 
-/// Units along each side of a tile of scores, and rows of the blocks that are in workgroup memory at a time.
-pub const TILE: usize = 16;
+/// Units along each side of a cube, and rows of the blocks that are in workgroup memory at a time.
+pub const SIDE: usize = 16;
+/// Vectors along each side of a tile of scores.
+pub const TILE: usize = 2 * SIDE;
 /// Users scored together.
 const USERS: usize = 2048;
 /// Items scored together.
@@ -32,7 +34,7 @@ const PARTS: usize = 8;
 /// Bytes of the lists of all parts.
 const LISTS: usize = 32 << 20;
 /// No item.
-const NONE: u32 = u32::MAX;
+pub const NONE: u32 = u32::MAX;
 
 /// Items that users must not be recommended, as compressed sparse rows: those of user u are
 /// `items[offsets[u]..offsets[u + 1]]`, ascending.
@@ -105,7 +107,7 @@ struct Room {
 impl Blocks {
     fn new(gpu: &Gpu, (m, n, dim, k): (usize, usize, usize, usize), most: Option<(usize, usize)>) -> Self {
         let unit = TILE * VECTOR;
-        let depth = dim.next_multiple_of(TILE).max(TILE);
+        let depth = dim.next_multiple_of(SIDE).max(SIDE);
         let limit = gpu.limit() / size_of::<f32>();
         let whole = |count: usize| count.max(1).next_multiple_of(unit);
         let (users, items) = most.unwrap_or((USERS, ITEMS));
@@ -225,8 +227,8 @@ impl CubeRanking {
             self.read(items, ids, &room.items, width)?;
             let vectors = |count: usize| (count / vector) as u32;
             let tiles = |count: usize| count.div_ceil(tile) as u32;
-            let units = CubeDim::new_2d(TILE as u32, TILE as u32);
-            // SAFETY: blocks are whole tiles, `depth` rows of TILE at a time, and the scores have room for all of them.
+            let units = CubeDim::new_2d(SIDE as u32, SIDE as u32);
+            // SAFETY: blocks are whole tiles, `depth` is a multiple of SIDE, and the scores have room for all of them.
             unsafe {
                 product::launch_unchecked(
                     &gpu.client,
@@ -417,5 +419,26 @@ mod tests {
         assert!(ranking.rank(&users, &items, &[3], seen, 3).is_err());
         assert!(ranking.rank(&users, &items, &[], seen, 3).unwrap().items.is_empty());
         assert!(ranking.rank(&users, &items, &[1], seen, 0).unwrap().items.is_empty());
+    }
+
+    /// Time of a ranking of everybody at the size of ML-1M. Run with `--ignored --nocapture`.
+    #[test]
+    #[ignore = "seconds on a software device"]
+    fn cube_ranking_at_full_size() {
+        let Some(device) = testing::device() else { return };
+        let mut numbers = Numbers(8);
+        let (m, n, dim, k) = (6040, 3706, 128, 20);
+        let (users, items) = (numbers.table(m, dim), numbers.table(n, dim));
+        let (offsets, all) = seen(&mut numbers, m, n, 300);
+        let seen = Seen { offsets: &offsets, items: &all };
+        let asked: Vec<u32> = (0..m as u32).collect();
+        let (on_users, on_items) = (on(&device, &users), on(&device, &items));
+        let mut ranking = CubeRanking::default();
+        for _ in 0..3 {
+            let start = std::time::Instant::now();
+            let best = ranking.rank(&on_users, &on_items, &asked, seen, k).unwrap();
+            println!("{:?} for {m} users, {n} items, d {dim}: {:?}", start.elapsed(), ranking.take_traffic());
+            assert_eq!(best.stray, None);
+        }
     }
 }

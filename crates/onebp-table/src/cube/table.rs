@@ -180,3 +180,60 @@ impl Embedding for CubeTable {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{CubeInfoNce, CubeRanking, testing};
+    use super::*;
+    use crate::{Grouping, Rule};
+    use testing::Numbers;
+
+    /// Engines go from thread to thread.
+    #[test]
+    fn everything_can_be_sent() {
+        fn send<T: Send>() {}
+        send::<CubeTable>();
+        send::<CubeInfoNce>();
+        send::<CubeRanking>();
+    }
+
+    /// Gradients come as Burn makes them: broadcast, transposed, sliced.
+    #[test]
+    fn cube_gradients_of_any_layout() {
+        let Some(device) = testing::device() else { return };
+        let mut numbers = Numbers(6);
+        let (rows, dim, places) = (9, 8, vec![3u32, 1, 3, 7, 8, 0]);
+        let start = numbers.table(rows, dim);
+        let sgd = Optimizer { rule: Rule::Sgd, learning_rate: 0.1, weight_decay: 0.0 };
+        let mut touched = Touched::default();
+        Grouping::new(rows).group(&places, &mut touched);
+        let tensor = |rows: usize, dim: usize, seed| {
+            let values = Numbers(seed).table(rows, dim).values;
+            Tensor::<2>::from_data(burn::tensor::TensorData::new(values, [rows, dim]), &device)
+        };
+        let layouts = [
+            tensor(1, dim, 1).expand([places.len(), dim]),
+            tensor(dim, places.len(), 2).transpose(),
+            tensor(places.len() + 2, dim + 4, 3).slice([1..places.len() + 1, 4..dim + 4]),
+            tensor(places.len() + 2, dim, 4).slice([2..places.len() + 2, 0..dim]),
+            Tensor::ones([places.len(), dim], &device),
+        ];
+        for gradients in layouts {
+            let values = gradients.clone().into_data().try_to_vec::<f32>().unwrap();
+            let mut expected = start.values.clone();
+            for (&row, gradient) in places.iter().zip(values.chunks(dim)) {
+                let row = &mut expected[row as usize * dim..][..dim];
+                row.iter_mut().zip(gradient).for_each(|(w, g)| *w -= 0.1 * g);
+            }
+            let mut table = CubeTable::new(&start, Some(&sgd), &device).unwrap();
+            table.gather(&touched, &places).unwrap();
+            table.update(&touched, gradients).unwrap();
+            testing::assert_close(&table.view().unwrap().values, &expected, 1e-6, "table");
+        }
+        let mut table = CubeTable::new(&start, Some(&sgd), &device).unwrap();
+        assert!(table.update(&touched, tensor(places.len(), dim + 1, 5)).is_err());
+        let elsewhere = Tensor::ones([places.len(), dim], &Device::flex());
+        assert!(table.update(&touched, elsewhere).is_err());
+        assert!(table.gather(&touched, &[9]).is_err());
+    }
+}

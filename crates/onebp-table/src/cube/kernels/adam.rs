@@ -80,7 +80,7 @@ impl<N: Size> Moving<N> {
         let above = fma(s, Vector::new(float(plan, way + 2)), Vector::new(float(plan, way + 1)));
         let one = fma(s, Vector::new(float(plan, way + 3)), Vector::new(EPSILON));
         let two = fma(s, Vector::new(float(plan, way + 4)), Vector::new(EPSILON));
-        self.w = self.w - self.m * above / (one * two);
+        self.w -= self.m * above / (one * two);
     }
 
     /// Moments after the steps of a tail.

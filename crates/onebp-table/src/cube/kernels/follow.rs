@@ -3,7 +3,7 @@
 use super::{Window, adam::float};
 use cubecl::prelude::*;
 
-/// Words of the head of [`follow`].
+/// Words of the head of `follow`.
 #[derive(Clone, Copy, Debug)]
 pub struct FollowHead {
     /// Number of distinct rows, Q.

@@ -9,9 +9,6 @@
 //! - **No atomics, no dense gradient.** A unit adds up what its row gets from the places of the batch, in their order,
 //!   and writes once.
 
-// The kernel language knows neither compound assignment to fields nor associated constants everywhere.
-#![allow(clippy::assign_op_pattern, clippy::legacy_numeric_constants)]
-
 pub mod adam;
 pub mod follow;
 pub mod losses;

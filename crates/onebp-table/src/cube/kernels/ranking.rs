@@ -3,14 +3,18 @@
 //! Blocks come transposed, `[d, users]` and `[d, items]`, and scores as `[items, users]`: neighbouring units are
 //! neighbouring users, and each reads its own column.
 
-use crate::cube::ranking::TILE;
+use crate::cube::ranking::{NONE, SIDE, TILE};
 use cubecl::prelude::*;
+
+/// Vectors of users, and of items, that a unit of `product` works on.
+const HALVES: usize = TILE / SIDE;
 
 /// scores `[items, users]` <- the products of the columns of `users` `[depth, users]` and `items` `[depth, items]`.
 ///
-/// A cube of 16 by 16 units makes a tile of 16 by 16 vectors of N by N scores, with 16 rows of both blocks at a time in
-/// workgroup memory. Every score is one chain of fused multiply-adds in the order of the columns, so it does not depend on
-/// which block the pair is in. Strides are in vectors, blocks are whole tiles, `depth` is a multiple of 16.
+/// A cube of 16 by 16 units makes a tile of 32 by 32 vectors of N by N scores, each unit four of them, with 16 rows of both
+/// blocks at a time in workgroup memory: 16 N^2 multiply-adds for every 4 vectors that a unit loads. Every score is one
+/// chain of fused multiply-adds in the order of the columns, so it does not depend on which block the pair is in. Strides
+/// are in vectors, blocks are whole tiles, `depth` is a multiple of 16.
 #[cube(launch_unchecked)]
 pub fn product<N: Size>(
     users: &[Vector<f32, N>],
@@ -20,41 +24,59 @@ pub fn product<N: Size>(
     item_stride: u32,
     depth: u32,
 ) {
+    let wide = N::value();
     let user_stride = user_stride as usize;
     let item_stride = item_stride as usize;
     let (x, y) = (UNIT_POS_X as usize, UNIT_POS_Y as usize);
     let first_user = CUBE_POS_X as usize * TILE;
     let first_item = CUBE_POS_Y as usize * TILE;
-    let mut u = Shared::<[Vector<f32, N>]>::new_slice(TILE * TILE);
-    let mut v = Shared::<[Vector<f32, N>]>::new_slice(TILE * TILE);
-    let mut sums = Array::<Vector<f32, N>>::new(N::value());
+    let mut u = Shared::<[Vector<f32, N>]>::new_slice(SIDE * TILE);
+    let mut v = Shared::<[Vector<f32, N>]>::new_slice(SIDE * TILE);
+    let mut sums = Array::<Vector<f32, N>>::new(comptime!(4 * wide));
     #[unroll]
-    for c in 0..N::value() {
-        sums[c] = Vector::new(0.0f32);
+    for at in 0..comptime!(4 * wide) {
+        sums[at] = Vector::new(0.0f32);
     }
-    for from in range_stepped(0usize, depth as usize, TILE) {
-        u[y * TILE + x] = users[(from + y) * user_stride + first_user + x];
-        v[y * TILE + x] = items[(from + y) * item_stride + first_item + x];
+    for from in range_stepped(0usize, depth as usize, SIDE) {
+        #[unroll]
+        for half in 0..HALVES {
+            let column = comptime!(half * SIDE) + x;
+            u[y * TILE + column] = users[(from + y) * user_stride + first_user + column];
+            v[y * TILE + column] = items[(from + y) * item_stride + first_item + column];
+        }
         sync_cube();
         #[unroll]
-        for row in 0..TILE {
-            let of_users = u[row * TILE + x];
-            let of_items = v[row * TILE + y];
+        for row in 0..SIDE {
+            let low = u[row * TILE + x];
+            let high = u[row * TILE + SIDE + x];
             #[unroll]
-            for c in 0..N::value() {
-                sums[c] = fma(Vector::new(of_items.extract(c)), of_users, sums[c]);
+            for half in 0..HALVES {
+                let of_items = v[row * TILE + comptime!(half * SIDE) + y];
+                #[unroll]
+                for c in 0..wide {
+                    let at = comptime!(2 * (half * wide + c));
+                    let factor = Vector::new(of_items.extract(c));
+                    sums[at] = fma(factor, low, sums[at]);
+                    sums[at + 1] = fma(factor, high, sums[at + 1]);
+                }
             }
         }
         sync_cube();
     }
-    let item = (first_item + y) * N::value();
     #[unroll]
-    for c in 0..N::value() {
-        scores[(item + c) * user_stride + first_user + x] = sums[c];
+    for half in 0..HALVES {
+        let item = (first_item + comptime!(half * SIDE) + y) * wide;
+        #[unroll]
+        for c in 0..wide {
+            let at = comptime!(2 * (half * wide + c));
+            let out = (item + c) * user_stride + first_user + x;
+            scores[out] = sums[at];
+            scores[out + SIDE] = sums[at + 1];
+        }
     }
 }
 
-/// Words of the head of [`select`].
+/// Words of the head of `select`.
 #[derive(Clone, Copy, Debug)]
 pub struct SelectHead {
     /// Users of the block.
@@ -106,9 +128,9 @@ pub fn select(
         if fresh != 0 {
             for slot in 0..k {
                 list_scores[list + slot * stride] = f32::min_value();
-                list_items[list + slot * stride] = u32::max_value();
+                list_items[list + slot * stride] = NONE;
             }
-            strays[stray_at] = u32::max_value();
+            strays[stray_at] = NONE;
         }
         let from = min(first + part as u32 * length, end);
         let to = min(from + length, end);
@@ -127,22 +149,22 @@ pub fn select(
                 high = middle;
             }
         }
-        let mut next = u32::max_value();
+        let mut next = NONE.runtime();
         if low < beyond {
             next = plan[(seen + low) as usize];
         }
 
-        let mut kept = list_items[last] != u32::max_value();
+        let mut kept = list_items[last] != NONE;
         let mut threshold = list_scores[last];
         let mut stray = strays[stray_at];
         for item in from..to {
             let score = scores[(item - first) as usize * stride + user];
-            if (u32::reinterpret(score) & 0x7f80_0000) == 0x7f80_0000 && stray == u32::max_value() {
+            if (u32::reinterpret(score) & 0x7f80_0000) == 0x7f80_0000 && stray == NONE {
                 stray = item;
             }
             if item == next {
                 low += 1;
-                next = u32::max_value();
+                next = NONE;
                 if low < beyond {
                     next = plan[(seen + low) as usize];
                 }
@@ -151,7 +173,7 @@ pub fn select(
                 let mut moving = true;
                 while slot > list && moving {
                     let above = slot - stride;
-                    let free = list_items[above] == u32::max_value();
+                    let free = list_items[above] == NONE;
                     if free || list_scores[above] < score {
                         list_scores[slot] = list_scores[above];
                         list_items[slot] = list_items[above];
@@ -163,7 +185,7 @@ pub fn select(
                 list_scores[slot] = score;
                 list_items[slot] = item;
                 threshold = list_scores[last];
-                kept = list_items[last] != u32::max_value();
+                kept = list_items[last] != NONE;
             }
         }
         strays[stray_at] = stray;
@@ -189,7 +211,7 @@ pub fn merge(
         let k = k as usize;
         // The next slot of every part's list.
         let mut slots = Array::<u32>::new(parts);
-        let mut stray = u32::max_value();
+        let mut stray = NONE.runtime();
         #[unroll]
         for part in 0..parts {
             slots[part] = 0u32;
@@ -197,7 +219,7 @@ pub fn merge(
         }
         best[users as usize * k + user] = stray;
         for slot in 0..k {
-            let mut item = u32::max_value();
+            let mut item = NONE.runtime();
             let mut score = f32::min_value();
             let mut from = 0u32;
             #[unroll]
@@ -208,7 +230,7 @@ pub fn merge(
                     let candidate = list_items[at];
                     let its = list_scores[at];
                     let better = its > score || (its == score && candidate < item);
-                    if candidate != u32::max_value() && (item == u32::max_value() || better) {
+                    if candidate != NONE && (item == NONE || better) {
                         item = candidate;
                         score = its;
                         from = comptime!(part as u32).runtime();

@@ -34,7 +34,7 @@ pub fn settle<N: Size>(
 }
 
 /// Copies rows as they are at the last step into `out`: row q's element x goes to `q * row_step + (first_column + x) *
-/// column_step`. Nothing is written back. Head as for [`settle`]; without `late`, rows are copied as they are stored.
+/// column_step`. Nothing is written back. Head as for `settle`; without `late`, rows are copied as they are stored.
 #[cube(launch_unchecked)]
 pub fn read<N: Size>(
     plan: &[u32],

@@ -18,7 +18,7 @@ pub struct Lanes {
     pub planes: bool,
 }
 
-/// Workgroup memory for [`sum_of_lanes`]: a number for each unit of a cube, where there are no planes.
+/// Workgroup memory for `sum_of_lanes`: a number for each unit of a cube, where there are no planes.
 #[cube]
 pub fn memory_of_lanes(#[comptime] lanes: Lanes) -> Shared<[f32]> {
     Shared::<[f32]>::new_slice(comptime!(if lanes.planes { 1 } else { lanes.width * lanes.groups }))
@@ -40,7 +40,7 @@ pub fn sum_of_lanes(value: f32, sums: &mut Shared<[f32]>, #[comptime] lanes: Lan
         for round in 0..comptime!(lanes.width.ilog2() as usize) {
             let half = comptime!(lanes.width >> (round + 1));
             if lane < half {
-                sums[unit] = sums[unit] + sums[unit + half];
+                sums[unit] += sums[unit + half];
             }
             sync_cube();
         }
@@ -48,7 +48,7 @@ pub fn sum_of_lanes(value: f32, sums: &mut Shared<[f32]>, #[comptime] lanes: Lan
     }
 }
 
-/// Words of the head of [`scores`].
+/// Words of the head of `scores`.
 #[derive(Clone, Copy, Debug)]
 pub struct ScoresHead {
     /// Rows of the batch, B.

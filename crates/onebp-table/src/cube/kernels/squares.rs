@@ -20,7 +20,7 @@ pub enum What {
 
 /// Adds the squares of one window of columns to `squares` `[Q]`, from zero for the `first` window. Of gradients, the last
 /// window adds the mean over `dim` columns to the row's accumulator in `table` `[rows]`. Head as for
-/// [`super::update::update`].
+/// `update`.
 #[cube(launch_unchecked)]
 pub fn squares<N: Size>(
     plan: &[u32],

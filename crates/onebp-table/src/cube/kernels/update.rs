@@ -16,7 +16,7 @@ pub enum Source {
     Tensor,
 }
 
-/// Words of the head of [`update`].
+/// Words of the head of `update`.
 #[derive(Clone, Copy, Debug)]
 pub struct UpdateHead {
     /// Number of distinct rows, Q.
@@ -74,7 +74,7 @@ pub fn gradient<N: Size>(
                     sum = fma(Vector::new(factors[which as usize]), others[window.other(other, x)], sum);
                 }
             }
-            Source::Tensor => sum = sum + others[window.other(place, x)],
+            Source::Tensor => sum += others[window.other(place, x)],
         }
     }
     sum
