@@ -1,18 +1,14 @@
 //! The fused engine: table lookup with InfoNCE, without autodiff.
 
-use super::{
-    Engine, State,
-    state::{ITEMS, Losses, USERS},
-};
+use super::{Engine, State, state::Losses, towers::Towers};
 use crate::{Batch, Error, Hyperparameters, Method, Tables};
 use burn::tensor::Device;
-use onebp_table::{Embedding, FusedInfoNce};
+use onebp_table::FusedInfoNce;
 use std::time::Duration;
 
 /// Two tables and their fused step.
 pub struct Fused<F: FusedInfoNce> {
-    users: F::Table,
-    items: F::Table,
+    towers: Towers<F::Table>,
     step: F,
     losses: Losses,
 }
@@ -23,12 +19,9 @@ impl<F: FusedInfoNce> Fused<F> {
     /// # Errors
     /// [`Error::Execution`] where the device refuses the tables.
     pub fn new(method: Method, hyper: &Hyperparameters, tables: &Tables, device: &Device) -> Result<Self, Error> {
-        let update = method.update(hyper);
-        let optimizer = |learns: bool| learns.then(|| hyper.optimizer());
         Ok(Self {
-            users: F::Table::new(&tables.users, optimizer(update.trains_users()).as_ref(), device)?,
-            items: F::Table::new(&tables.items, optimizer(update.trains_items()).as_ref(), device)?,
-            step: F::new(hyper.temperature, update.follow()),
+            towers: Towers::new(method, hyper, tables, device)?,
+            step: F::new(hyper.temperature, method.update(hyper).follow()),
             losses: Losses::default(),
         })
     }
@@ -44,7 +37,7 @@ where
     F::Table: Send,
 {
     fn step(&mut self, batch: &Batch) -> Result<(), Error> {
-        Ok(self.step.step(&mut self.users, &mut self.items, batch)?)
+        Ok(self.step.step(&mut self.towers.users, &mut self.towers.items, batch)?)
     }
 
     fn take_loss(&mut self) -> Result<f64, Error> {
@@ -53,21 +46,19 @@ where
     }
 
     fn tables(&self) -> Result<Tables, Error> {
-        Ok(Tables { users: self.users.view()?, items: self.items.view()? })
+        self.towers.view()
     }
 
     fn state(&mut self) -> Result<State, Error> {
         self.collect()?;
         let mut state = State::default();
         self.losses.store(&mut state);
-        state.store(USERS, self.users.state()?);
-        state.store(ITEMS, self.items.state()?);
+        self.towers.store(&mut state)?;
         Ok(state)
     }
 
     fn restore(&mut self, state: &State) -> Result<(), Error> {
-        self.users.restore(&state.table(USERS)?).map_err(|error| Error::of_table(USERS, error))?;
-        self.items.restore(&state.table(ITEMS)?).map_err(|error| Error::of_table(ITEMS, error))?;
+        self.towers.restore(state)?;
         self.losses = Losses::restore(state);
         Ok(())
     }

@@ -10,6 +10,7 @@ mod autodiff;
 mod fused;
 mod rows;
 mod state;
+mod towers;
 
 pub use autodiff::Autodiff;
 pub use fused::Fused;

@@ -3,10 +3,7 @@
 //! The gathered rows are the leaves of the graph, so `backward` yields row gradients `[R, d]`, never a dense `[N, d]`; they
 //! go to the same row optimizers as those of the fused engine. Any loss of gathered rows fits in.
 
-use super::{
-    Engine, State,
-    state::{ITEMS, Losses, USERS},
-};
+use super::{Engine, State, state::Losses, towers::Towers};
 use crate::{
     Batch, Error, Hyperparameters, Method, Tables,
     loss::InfoNce,
@@ -20,8 +17,7 @@ const PENDING: usize = 1024;
 
 /// Two tables and a loss of their rows.
 pub struct Rows<E: Embedding> {
-    users: E,
-    items: E,
+    towers: Towers<E>,
     loss: InfoNce,
     update: Update,
     device: Device,
@@ -38,13 +34,10 @@ impl<E: Embedding> Rows<E> {
     /// [`Error::Execution`] where the device refuses the tables.
     pub fn new(method: Method, hyper: &Hyperparameters, tables: &Tables, device: &Device) -> Result<Self, Error> {
         let device = device.clone().without_autodiff();
-        let update = method.update(hyper);
-        let optimizer = |learns: bool| learns.then(|| hyper.optimizer());
         Ok(Self {
-            users: E::new(&tables.users, optimizer(update.trains_users()).as_ref(), &device)?,
-            items: E::new(&tables.items, optimizer(update.trains_items()).as_ref(), &device)?,
+            towers: Towers::new(method, hyper, tables, &device)?,
             loss: InfoNce { temperature: hyper.temperature },
-            update,
+            update: method.update(hyper),
             device,
             pending: Vec::new(),
             losses: Losses::default(),
@@ -78,13 +71,14 @@ impl<E: Embedding + Send> Engine for Rows<E> {
         if batch.is_empty() {
             return Ok(());
         }
+        let Towers { users: user_table, items: item_table } = &mut self.towers;
         let leaf = |rows: Tensor<2>, learns: bool| {
             let rows = Tensor::from_inner(rows);
             // The one line that makes it OneBP: a tower that follows is a constant of the loss.
             if learns { rows.require_grad() } else { rows }
         };
-        let users = leaf(self.users.gather(&batch.touched_users, &batch.users)?, self.update.trains_users());
-        let items = leaf(self.items.gather(&batch.touched_items, &batch.items)?, self.update.trains_items());
+        let users = leaf(user_table.gather(&batch.touched_users, &batch.users)?, self.update.trains_users());
+        let items = leaf(item_table.gather(&batch.touched_items, &batch.items)?, self.update.trains_items());
         let [_, dim] = users.dims();
         let shares = Tensor::from_inner(shares(batch, &self.device));
         let columns = items.clone().reshape([batch.len(), batch.width(), dim]);
@@ -92,22 +86,22 @@ impl<E: Embedding + Send> Engine for Rows<E> {
         let gradients = loss.backward();
         let missing = || Error::Execution("no gradient reached a trained table".into());
         if self.update.trains_users() {
-            self.users.update(&batch.touched_users, users.grad(&gradients).ok_or_else(missing)?)?;
+            user_table.update(&batch.touched_users, users.grad(&gradients).ok_or_else(missing)?)?;
         }
         if self.update.trains_items() {
-            self.items.update(&batch.touched_items, items.grad(&gradients).ok_or_else(missing)?)?;
+            item_table.update(&batch.touched_items, items.grad(&gradients).ok_or_else(missing)?)?;
         }
         match self.update.follow() {
             Follow::Neither => {}
             Follow::Users(aggregation) => {
                 let positives: Vec<u32> = batch.positives().collect();
-                self.users.aggregate(&batch.touched_users, &aggregation, &mut self.items, &positives)?;
+                user_table.aggregate(&batch.touched_users, &aggregation, item_table, &positives)?;
             }
             Follow::Items(aggregation) => {
                 let positives: Vec<u32> = batch.positives().collect();
                 let (grouping, touched) = &mut self.positives;
                 grouping.group(&positives, touched);
-                self.items.aggregate(touched, &aggregation, &mut self.users, &batch.users)?;
+                item_table.aggregate(touched, &aggregation, user_table, &batch.users)?;
             }
         }
         self.pending.push(loss.inner());
@@ -120,21 +114,19 @@ impl<E: Embedding + Send> Engine for Rows<E> {
     }
 
     fn tables(&self) -> Result<Tables, Error> {
-        Ok(Tables { users: self.users.view()?, items: self.items.view()? })
+        self.towers.view()
     }
 
     fn state(&mut self) -> Result<State, Error> {
         self.drain()?;
         let mut state = State::default();
         self.losses.store(&mut state);
-        state.store(USERS, self.users.state()?);
-        state.store(ITEMS, self.items.state()?);
+        self.towers.store(&mut state)?;
         Ok(state)
     }
 
     fn restore(&mut self, state: &State) -> Result<(), Error> {
-        self.users.restore(&state.table(USERS)?).map_err(|error| Error::of_table(USERS, error))?;
-        self.items.restore(&state.table(ITEMS)?).map_err(|error| Error::of_table(ITEMS, error))?;
+        self.towers.restore(state)?;
         self.losses = Losses::restore(state);
         self.pending.clear();
         Ok(())
