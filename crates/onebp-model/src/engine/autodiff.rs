@@ -3,8 +3,9 @@
 
 use super::{
     Engine, State,
-    rows::{read_losses, shares},
-    state::{ITEMS, Losses, USERS},
+    losses::Losses,
+    rows::shares,
+    state::{ITEMS, USERS},
 };
 use crate::{
     Batch, Error, Hyperparameters, Method, Tables, TwoTower,
@@ -18,9 +19,6 @@ use onebp_table::{
     portable::{PortableOptimizer, aggregate, ids, to_host},
 };
 
-/// Losses waiting on the device before they are read; bounds memory, not accuracy.
-const PENDING: usize = 1024;
-
 /// Whole-table autodiff.
 pub struct Autodiff {
     model: TwoTower,
@@ -31,7 +29,6 @@ pub struct Autodiff {
     users: Option<PortableOptimizer>,
     items: Option<PortableOptimizer>,
     device: Device,
-    pending: Vec<Tensor<1>>,
     losses: Losses,
 }
 
@@ -51,7 +48,6 @@ impl Autodiff {
             users: optimizer(update.trains_users(), tables.users.rows),
             items: optimizer(update.trains_items(), tables.items.rows),
             device,
-            pending: Vec::new(),
             losses: Losses::default(),
         }
     }
@@ -62,13 +58,6 @@ impl Autodiff {
         let items = self.encoder.encode(items, ids(&batch.items, &self.device));
         let items = items.reshape([batch.len(), batch.width(), dim]);
         self.loss.forward(users, items, Tensor::from_inner(shares(batch, &self.device)))
-    }
-
-    fn drain(&mut self) -> Result<(), Error> {
-        if !self.pending.is_empty() {
-            self.losses.add(&read_losses(std::mem::take(&mut self.pending))?);
-        }
-        Ok(())
     }
 }
 
@@ -120,13 +109,11 @@ impl Engine for Autodiff {
         let model = self.model.clone();
         self.model = TwoTower { users: model.users.map(|_| track(users)), items: model.items.map(|_| track(items)) };
 
-        self.pending.push(loss.inner());
-        if self.pending.len() == PENDING { self.drain() } else { Ok(()) }
+        self.losses.push(loss.inner())
     }
 
     fn take_loss(&mut self) -> Result<f64, Error> {
-        self.drain()?;
-        Ok(self.losses.take())
+        self.losses.take()
     }
 
     fn tables(&self) -> Result<Tables, Error> {
@@ -134,9 +121,8 @@ impl Engine for Autodiff {
     }
 
     fn state(&mut self) -> Result<State, Error> {
-        self.drain()?;
         let mut state = State::default();
-        self.losses.store(&mut state);
+        self.losses.store(&mut state)?;
         for (name, table, optimizer) in
             [(USERS, &self.model.users, &self.users), (ITEMS, &self.model.items, &self.items)]
         {
@@ -162,7 +148,6 @@ impl Engine for Autodiff {
         }
         self.model = TwoTower::new(&Tables { users: users.weights, items: items.weights }, &self.device);
         self.losses = Losses::restore(state);
-        self.pending.clear();
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! The fused engine: table lookup with InfoNCE, without autodiff.
 
-use super::{Engine, State, state::Losses, towers::Towers};
+use super::{Engine, State, losses::Losses, towers::Towers};
 use crate::{Batch, Error, Hyperparameters, Method, Tables};
 use burn::tensor::Device;
 use onebp_table::FusedInfoNce;
@@ -42,7 +42,7 @@ where
 
     fn take_loss(&mut self) -> Result<f64, Error> {
         self.collect()?;
-        Ok(self.losses.take())
+        self.losses.take()
     }
 
     fn tables(&self) -> Result<Tables, Error> {
@@ -52,7 +52,7 @@ where
     fn state(&mut self) -> Result<State, Error> {
         self.collect()?;
         let mut state = State::default();
-        self.losses.store(&mut state);
+        self.losses.store(&mut state)?;
         self.towers.store(&mut state)?;
         Ok(state)
     }

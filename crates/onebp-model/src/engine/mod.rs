@@ -8,6 +8,7 @@
 
 mod autodiff;
 mod fused;
+mod losses;
 mod rows;
 mod state;
 mod towers;

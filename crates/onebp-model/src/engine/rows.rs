@@ -3,7 +3,7 @@
 //! The gathered rows are the leaves of the graph, so `backward` yields row gradients `[R, d]`, never a dense `[N, d]`; they
 //! go to the same row optimizers as those of the fused engine. Any loss of gathered rows fits in.
 
-use super::{Engine, State, state::Losses, towers::Towers};
+use super::{Engine, State, losses::Losses, towers::Towers};
 use crate::{
     Batch, Error, Hyperparameters, Method, Tables,
     loss::InfoNce,
@@ -12,16 +12,12 @@ use crate::{
 use burn::tensor::{Device, Tensor, TensorData};
 use onebp_table::{Embedding, Grouping, Touched};
 
-/// Losses waiting on the device before they are read; bounds memory, not accuracy.
-const PENDING: usize = 1024;
-
 /// Two tables and a loss of their rows.
 pub struct Rows<E: Embedding> {
     towers: Towers<E>,
     loss: InfoNce,
     update: Update,
     device: Device,
-    pending: Vec<Tensor<1>>,
     losses: Losses,
     /// Groups the chosen items, where items follow.
     positives: (Grouping, Touched),
@@ -39,25 +35,10 @@ impl<E: Embedding> Rows<E> {
             loss: InfoNce { temperature: hyper.temperature },
             update: method.update(hyper),
             device,
-            pending: Vec::new(),
             losses: Losses::default(),
             positives: (Grouping::new(tables.items.rows), Touched::default()),
         })
     }
-
-    fn drain(&mut self) -> Result<(), Error> {
-        if !self.pending.is_empty() {
-            self.losses.add(&read_losses(std::mem::take(&mut self.pending))?);
-        }
-        Ok(())
-    }
-}
-
-/// Losses back on the host; waits for the device.
-pub(super) fn read_losses(losses: Vec<Tensor<1>>) -> Result<Vec<f32>, Error> {
-    let failed = |error: String| Error::Execution(error);
-    let data = Tensor::cat(losses, 0).try_into_data().map_err(|error| failed(format!("{error:?}")))?;
-    data.try_to_vec().map_err(|error| failed(format!("{error:?}")))
 }
 
 /// Shares of a batch's rows in the mean loss, `[B, 1]`.
@@ -104,13 +85,11 @@ impl<E: Embedding + Send> Engine for Rows<E> {
                 item_table.aggregate(touched, &aggregation, user_table, &batch.users)?;
             }
         }
-        self.pending.push(loss.inner());
-        if self.pending.len() == PENDING { self.drain() } else { Ok(()) }
+        self.losses.push(loss.inner())
     }
 
     fn take_loss(&mut self) -> Result<f64, Error> {
-        self.drain()?;
-        Ok(self.losses.take())
+        self.losses.take()
     }
 
     fn tables(&self) -> Result<Tables, Error> {
@@ -118,9 +97,8 @@ impl<E: Embedding + Send> Engine for Rows<E> {
     }
 
     fn state(&mut self) -> Result<State, Error> {
-        self.drain()?;
         let mut state = State::default();
-        self.losses.store(&mut state);
+        self.losses.store(&mut state)?;
         self.towers.store(&mut state)?;
         Ok(state)
     }
@@ -128,7 +106,6 @@ impl<E: Embedding + Send> Engine for Rows<E> {
     fn restore(&mut self, state: &State) -> Result<(), Error> {
         self.towers.restore(state)?;
         self.losses = Losses::restore(state);
-        self.pending.clear();
         Ok(())
     }
 }

@@ -75,38 +75,3 @@ impl State {
         Ok(Tables { users: view(USERS, update.trains_users())?, items: view(ITEMS, update.trains_items())? })
     }
 }
-
-/// The losses since they were last taken.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Losses {
-    sum: f64,
-    steps: u64,
-}
-
-/// Names of the losses in a stored state: the bits of their sum, and their number.
-const LOSS_SUM: &str = "loss.sum.bits";
-const LOSS_STEPS: &str = "loss.steps";
-
-impl Losses {
-    /// Adds losses, one by one, so that the sum does not depend on when they arrive.
-    pub fn add(&mut self, losses: &[f32]) {
-        self.steps += losses.len() as u64;
-        self.sum = losses.iter().fold(self.sum, |sum, &loss| sum + f64::from(loss));
-    }
-
-    /// Their mean; starts anew.
-    pub fn take(&mut self) -> f64 {
-        let Self { sum, steps } = std::mem::take(self);
-        sum / steps as f64
-    }
-
-    pub fn store(&self, state: &mut State) {
-        state.counters.insert(LOSS_SUM.into(), self.sum.to_bits());
-        state.counters.insert(LOSS_STEPS.into(), self.steps);
-    }
-
-    pub fn restore(state: &State) -> Self {
-        let counter = |name: &str| state.counters.get(name).copied().unwrap_or(0);
-        Self { sum: f64::from_bits(counter(LOSS_SUM)), steps: counter(LOSS_STEPS) }
-    }
-}
