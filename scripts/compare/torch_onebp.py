@@ -1,4 +1,5 @@
 """OneBP in PyTorch, as fast as we could make it without leaving Python: what `onebp` is measured against.
+With --autograd as one would write it, with `nn.Embedding`, cross entropy and `backward`.
 
 The step: scores s = <u, v> of a positive and S negatives; L = mean(logsumexp(s) - s_0), whose gradient goes
 into the items only; dense Adam on the items; then u <- beta u + (1 - beta) v_i, for one of the interactions
@@ -6,7 +7,7 @@ where a user occurs in a batch more than once.
 
 Tried and not kept, in CPU milliseconds a step on one thread (ML-1M's shape at d 128 / Gowalla's at d 1024),
 against 0.8 / 35 for this file at that time:
-- `nn.Embedding` and autograd, whose dense gradient is allocated anew at each step: 2.5 / 106
+- `nn.Embedding` and autograd (--autograd), whose dense gradient is allocated anew at each step: 2.5 / 106
 - the closed-form gradient without buffers that live on, so that every step pages memory in: 4 / 64
 - instead of `index_add_`: `scatter_add_` 0.9 / 36, a sparse times a dense matrix 1.0 / 38,
   `embedding_dense_backward` 1.0 / 93; `index_add_` by 32-bit indices takes two to four times as long
@@ -133,6 +134,30 @@ class OneBP:
         return total / steps
 
 
+class OneBPWithAutograd(OneBP):
+    """The same step from PyTorch's own parts."""
+
+    def __init__(self, split: Split, dim: int, settings: dict, device: torch.device) -> None:
+        super().__init__(split, dim, settings, device)
+        self.embedding = torch.nn.Embedding.from_pretrained(self.items, freeze=False)
+        self.items, self.gradient = self.embedding.weight, None
+        self.adam = torch.optim.Adam(
+            self.embedding.parameters(), lr=settings["lr"], weight_decay=settings["weight-decay"], fused=True
+        )
+        self.first = torch.zeros(self.batch, dtype=torch.int64, device=device)
+
+    def step(self, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
+        user_rows = self.users[users]  # no parameter: no gradient
+        scores = torch.bmm(self.embedding(items), user_rows.unsqueeze(2)).squeeze(2)
+        loss = torch.nn.functional.cross_entropy(scores, self.first)
+        self.adam.zero_grad()
+        loss.backward()
+        self.adam.step()
+        with torch.no_grad():
+            self.users[users] = torch.lerp(self.items[items[:, 0]], user_rows, self.beta)
+        return loss.detach()
+
+
 def timed(device: torch.device, work: Callable[..., Result], *inputs: Any) -> tuple[float, Result]:
     """Seconds that `work` took on the device, and what it gave."""
     synchronize = torch.cuda.synchronize if device.type == "cuda" else lambda: None
@@ -148,6 +173,7 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--lr", type=float)
     parser.add_argument("--weight-decay", type=float)
+    parser.add_argument("--autograd", action="store_true", help="through nn.Embedding and backward")
     parser.add_argument("--steps", type=int, help="measure the first STEPS steps of an epoch and extrapolate")
     parser.add_argument("--losses", action="store_true", help="also report the loss of every epoch")
     options = parser.parse_args()
@@ -162,7 +188,7 @@ def main() -> None:
 
     split = load(options.data_directory / options.data)
     sampler = Sampler(split, settings["negatives"], device)
-    model = OneBP(split, options.dim, settings, device)
+    model = (OneBPWithAutograd if options.autograd else OneBP)(split, options.dim, settings, device)
     whole = len(split.train) // model.batch  # the incomplete last batch is left out, as onebp does
     steps = min(options.steps or whole, whole)
     sampling, compute, losses = [], [], []

@@ -13,6 +13,8 @@ pub struct Touched {
     pub starts: Vec<u32>,
     /// All places, `[R]`.
     pub places: Vec<u32>,
+    /// For every place the index of its row in `rows`, `[R]`.
+    pub slots: Vec<u32>,
     /// How many steps after this one the row is known to be touched by no batch, before one touches it again; `[Q]`. 0
     /// where that is not known, and at most [`Touched::MOST_REST`]. Optimizers whose untouched rows move carry the row over
     /// these steps at once.
@@ -40,13 +42,10 @@ impl Touched {
         &self.places[self.starts[q] as usize..self.starts[q + 1] as usize]
     }
 
-    /// For every place the index of its row in [`Touched::rows`], `[R]`.
-    pub fn slots(&self) -> Vec<u32> {
-        let mut slots = vec![0; self.places.len()];
-        for q in 0..self.len() {
-            self.places(q).iter().for_each(|&place| slots[place as usize] = q as u32);
-        }
-        slots
+    /// Whether the `q`-th distinct row occurs at one place only.
+    #[inline]
+    pub fn is_lone(&self, q: usize) -> bool {
+        self.starts[q + 1] - self.starts[q] == 1
     }
 }
 
@@ -70,7 +69,7 @@ impl Grouping {
 
     /// Groups `rows` `[R]`, each below the number of rows of the table, into `touched`, whose memory is used again.
     pub fn group(&mut self, rows: &[u32], touched: &mut Touched) {
-        let Touched { rows: distinct, starts, places, rest } = touched;
+        let Touched { rows: distinct, starts, places, slots, rest } = touched;
         distinct.clear();
         if self.slot_of.len() / SPARSE > rows.len() {
             distinct.extend_from_slice(rows);
@@ -93,8 +92,10 @@ impl Grouping {
         // Counts first, then ends; filling from the last place on turns ends into starts and keeps places ascending.
         starts.clear();
         starts.resize(distinct.len(), 0);
-        for &row in rows {
-            starts[self.slot_of[row as usize] as usize] += 1;
+        slots.clear();
+        slots.extend(rows.iter().map(|&row| self.slot_of[row as usize]));
+        for &slot in slots.iter() {
+            starts[slot as usize] += 1;
         }
         let mut end = 0;
         for count in starts.iter_mut() {
@@ -102,8 +103,8 @@ impl Grouping {
             *count = end;
         }
         places.resize(rows.len(), 0);
-        for (place, &row) in rows.iter().enumerate().rev() {
-            let start = &mut starts[self.slot_of[row as usize] as usize];
+        for (place, &slot) in slots.iter().enumerate().rev() {
+            let start = &mut starts[slot as usize];
             *start -= 1;
             places[*start as usize] = place as u32;
         }
@@ -134,8 +135,9 @@ mod tests {
                     let expected: Vec<u32> =
                         (0..rows.len() as u32).filter(|&place| rows[place as usize] == touched.rows[q]).collect();
                     prop_assert_eq!(touched.places(q), &expected[..]);
+                    prop_assert_eq!(touched.is_lone(q), expected.len() == 1);
                 }
-                let through_slots: Vec<u32> = touched.slots().iter().map(|&slot| touched.rows[slot as usize]).collect();
+                let through_slots: Vec<u32> = touched.slots.iter().map(|&slot| touched.rows[slot as usize]).collect();
                 prop_assert_eq!(through_slots, rows);
                 prop_assert_eq!(touched.rest.len(), touched.len());
             }

@@ -154,7 +154,7 @@ mod tests {
         plan.begin();
         assert!(plan.ids(&[0, 4], 4).is_err());
         assert!(plan.ids(&[], 0).is_ok());
-        let torn = Touched { rows: vec![1], starts: vec![0, 2], places: vec![0], rest: vec![0] };
+        let torn = Touched { rows: vec![1], starts: vec![0, 2], places: vec![0], slots: vec![0], rest: vec![0] };
         assert!(plan.groups(&torn, 4, 1).is_err());
     }
 }

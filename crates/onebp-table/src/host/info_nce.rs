@@ -3,7 +3,9 @@
 //! Three passes, each over distinct rows and on all threads:
 //!
 //! 1. **Scores**, by user: dot products with the 1 + S items of each of the user's rows, softmax, loss, and the factor
-//!    c = w (p - [j = +]) / T of every place. A user that learns is moved here, by sum of c v.
+//!    c = w (p - [j = +]) / T of every place. A user that learns is moved here, by sum of c v. Of a table that no cache
+//!    holds, items with no other place in the batch, which are most of them, are moved here too, by c u, while they are at
+//!    hand: they cross the memory bus once and not twice.
 //! 2. **Items**, by item: the gradient sum of c u of a row in one pass, then its optimizer.
 //! 3. **Following**, by the rows that follow.
 //!
@@ -16,7 +18,7 @@ use super::{
     simd::{Add, Exp, Scale, Set, apply, dot, prefetch},
     state::Open,
     sum::Gradients,
-    table::{RowWork, for_rows},
+    table::{RowWork, Step, for_rows},
 };
 use crate::{Batch, Embedding, Error, Follow, FusedInfoNce, Grouping, Touched};
 use pulp::Simd;
@@ -37,16 +39,18 @@ pub struct HostInfoNce {
     row_losses: Vec<f32>,
     /// New rows of distinct users, `[Q, d]`.
     staged: Vec<f32>,
+    /// The distinct items that pass 2 moves, by their index in the batch.
+    moving: Vec<u32>,
     /// The chosen items of a batch, and their groups.
     positives: Vec<u32>,
     grouping: Option<Grouping>,
     touched_positives: Touched,
     losses: Vec<f32>,
-    passes: [Duration; 4],
+    passes: [Duration; PASSES.len()],
 }
 
-/// Names of the passes: rows late for the step, and the three above.
-const PASSES: [&str; 4] = ["catch-up", "scores", "optimizer", "following"];
+/// Names of the passes: rows late for the step, and the three above, the first of which may move items or not.
+const PASSES: [&str; 5] = ["catch-up", "scores", "scores + optimizer", "optimizer", "following"];
 
 /// Pass 1.
 struct Scores<'a> {
@@ -55,10 +59,12 @@ struct Scores<'a> {
     sharpness: f32,
     share: f32,
     users: &'a [f32],
-    items: &'a [f32],
+    items: &'a Rows<'a>,
     dim: usize,
     /// Whether items come from beyond the caches.
     far: bool,
+    /// The optimizer of items that are moved here.
+    moving: Option<&'a Open<'a>>,
     factors: Rows<'a>,
     losses: Rows<'a>,
     /// Where users learn: their optimizer, and the staging buffer.
@@ -69,12 +75,13 @@ impl RowWork for Scores<'_> {
     #[inline(always)]
     fn run<S: Simd>(&self, simd: S, range: Range<usize>, scratch: &mut [f32]) {
         let width = self.batch.width();
+        let (g, spare) = scratch.split_at_mut(self.dim);
         let mut at = self.batch.touched_users.starts[range.start] as usize;
         for q in range {
             let id = self.batch.touched_users.rows[q] as usize;
             let user = &self.users[id * self.dim..(id + 1) * self.dim];
-            let places = self.batch.touched_users.places(q);
-            for &place in places {
+            let mut first = true;
+            for &place in self.batch.touched_users.places(q) {
                 let place = place as usize;
                 let ids = &self.batch.items[place * width..(place + 1) * width];
                 // The places of a chunk follow each other.
@@ -84,6 +91,10 @@ impl RowWork for Scores<'_> {
                 {
                     let next = next as usize * width;
                     self.batch.items[next..next + width].iter().for_each(|&item| prefetch(self.item(item)));
+                    if let Some(state) = self.moving {
+                        // SAFETY: a hint only.
+                        ids.iter().for_each(|&item| unsafe { state.prefetch(item as usize) });
+                    }
                 }
                 // SAFETY: a row of the batch belongs to one user.
                 let (factors, loss) = unsafe { (self.factors.row(place), self.losses.row(place)) };
@@ -95,15 +106,8 @@ impl RowWork for Scores<'_> {
                 let scale = weight * self.sharpness;
                 factors[0] -= 1.0;
                 factors.iter_mut().for_each(|factor| *factor *= scale);
-            }
-            if let Some((state, staged)) = &self.learning {
-                let g = &mut scratch[..self.dim];
-                let mut first = true;
-                for &place in places {
-                    let place = place as usize;
-                    // SAFETY: as above.
-                    let factors = unsafe { self.factors.row(place) };
-                    for (&factor, &item) in factors.iter().zip(&self.batch.items[place * width..]) {
+                if self.learning.is_some() {
+                    for (&factor, &item) in factors.iter().zip(ids) {
                         let item = self.item(item);
                         match std::mem::take(&mut first) {
                             true => apply(simd, &Set(factor), [&mut *g], [item]),
@@ -111,6 +115,12 @@ impl RowWork for Scores<'_> {
                         }
                     }
                 }
+                if let Some(state) = self.moving {
+                    // SAFETY: as above.
+                    unsafe { self.move_lone_items(simd, place, factors, user, state, spare) };
+                }
+            }
+            if let Some((state, staged)) = &self.learning {
                 // SAFETY: users are distinct.
                 unsafe {
                     let new = staged.row(q);
@@ -125,7 +135,34 @@ impl RowWork for Scores<'_> {
 impl Scores<'_> {
     #[inline(always)]
     fn item(&self, item: u32) -> &[f32] {
-        &self.items[item as usize * self.dim..][..self.dim]
+        // SAFETY: an item is moved by the thread that has its only place, after it was read, or not at all in this pass.
+        unsafe { self.items.read(item as usize) }
+    }
+
+    /// Moves those items of a row of the batch that have no other place.
+    ///
+    /// # Safety
+    /// No other thread may be at this row.
+    #[inline(always)]
+    unsafe fn move_lone_items<S: Simd>(
+        &self,
+        simd: S,
+        place: usize,
+        factors: &[f32],
+        user: &[f32],
+        state: &Open,
+        scratch: &mut [f32],
+    ) {
+        let touched = &self.batch.touched_items;
+        let slots = &touched.slots[place * factors.len()..];
+        for (&factor, &slot) in factors.iter().zip(slots) {
+            let slot = slot as usize;
+            if touched.is_lone(slot) {
+                let (item, rest) = (touched.rows[slot] as usize, touched.rest[slot]);
+                // SAFETY: nobody else reads or moves an item of one place.
+                unsafe { state.advance_along_one(simd, (item, rest), self.items.row(item), (factor, user), scratch) };
+            }
+        }
     }
 }
 
@@ -186,11 +223,12 @@ impl FusedInfoNce for HostInfoNce {
             users_of_places: Vec::new(),
             row_losses: Vec::new(),
             staged: Vec::new(),
+            moving: Vec::new(),
             positives: Vec::new(),
             grouping: None,
             touched_positives: Touched::default(),
             losses: Vec::new(),
-            passes: [Duration::ZERO; 4],
+            passes: Default::default(),
         }
     }
 
@@ -200,6 +238,7 @@ impl FusedInfoNce for HostInfoNce {
         }
         let (dim, width, arch) = (users.dim(), batch.width(), users.arch());
         let users_learn = !matches!(self.follow, Follow::Users(_));
+        let items_learn = !matches!(self.follow, Follow::Items(_));
         self.factors.resize(batch.items.len(), 0.0);
         self.row_losses.resize(batch.len(), 0.0);
         let mut clock = Instant::now();
@@ -207,7 +246,7 @@ impl FusedInfoNce for HostInfoNce {
             let now = Instant::now();
             *pass += now - std::mem::replace(&mut clock, now);
         };
-        let [late, scored, moved, followed] = &mut self.passes;
+        let [late, scored, scored_and_moved, moved, followed] = &mut self.passes;
         users.settle(&batch.touched_users);
         items.settle(&batch.touched_items);
         lap(late);
@@ -218,28 +257,38 @@ impl FusedInfoNce for HostInfoNce {
             Some(state) if users_learn => Some((state.open(), Rows::new(&mut self.staged, dim))),
             _ => None,
         };
+        let far = items.far;
+        let (item_rows, item_state) = items.open();
+        let item_state = item_state.as_ref().filter(|_| items_learn);
         let scores = Scores {
             batch,
             sharpness: (1.0 / self.temperature) as f32,
             share: batch.share(),
             users: users.weights.as_slice(),
-            items: items.weights.as_slice(),
+            items: &item_rows,
             dim,
-            far: items.is_far(),
+            far,
+            moving: item_state.filter(|_| far),
             factors: Rows::new(&mut self.factors, width),
             losses: Rows::new(&mut self.row_losses, 1),
             learning,
         };
         for_rows(arch, batch.touched_users.len(), dim, width, &scores);
         self.losses.push(self.row_losses.iter().sum());
-        lap(scored);
+        lap(if far { scored_and_moved } else { scored });
 
-        if !matches!(self.follow, Follow::Items(_)) {
+        if let Some(state) = item_state {
+            let touched = &batch.touched_items;
+            self.moving.clear();
+            self.moving.extend((0..touched.len() as u32).filter(|&q| !(far && touched.is_lone(q as usize))));
             self.users_of_places.clear();
             batch.users.iter().for_each(|&user| self.users_of_places.extend(std::iter::repeat_n(user, width)));
             let (factors, users_of_places) = (&self.factors, &self.users_of_places);
             let gradients = OfItems { factors, users_of_places, users: users.weights.as_slice(), dim };
-            items.step(&batch.touched_items, &gradients)?;
+            let (moving, weights) = (&self.moving, &item_rows);
+            let step = Step { touched, moving, weights, state, gradients: &gradients, far, dim };
+            for_rows(arch, moving.len(), dim, 1, &step);
+            items.finish_step();
         }
         if users_learn {
             users.finish_step();
@@ -272,6 +321,59 @@ impl FusedInfoNce for HostInfoNce {
     }
 
     fn take_passes(&mut self) -> Vec<(&'static str, Duration)> {
-        PASSES.into_iter().zip(std::mem::take(&mut self.passes)).collect()
+        let passes = PASSES.into_iter().zip(std::mem::take(&mut self.passes));
+        passes.filter(|(_, time)| !time.is_zero()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Aggregation, Duplicates, Optimizer, Rule, Table};
+    use burn::tensor::Device;
+    use proptest::prelude::*;
+
+    const USERS: usize = 5;
+    const ITEMS: usize = 40;
+    const DIM: usize = 19;
+
+    /// Items repeat in some batches, and in most some do not.
+    fn batches() -> impl Strategy<Value = Vec<Batch>> {
+        let row = (0..USERS as u32, prop::collection::vec(0..ITEMS as u32, 3));
+        let batch = prop::collection::vec(row, 1..12).prop_map(|rows| {
+            let users: Vec<u32> = rows.iter().map(|(user, _)| *user).collect();
+            let weights = vec![1.0; users.len()];
+            Batch::new(users, rows.into_iter().flat_map(|(_, items)| items).collect(), weights, (USERS, ITEMS))
+        });
+        prop::collection::vec(batch, 1..6)
+    }
+
+    fn run(batches: &[Batch], follow: Follow, rule: Rule, far: bool) -> ([Table; 2], Vec<f32>) {
+        let optimizer = Optimizer { rule, learning_rate: 0.05, weight_decay: 0.0 };
+        let learns = [!matches!(follow, Follow::Users(_)), !matches!(follow, Follow::Items(_))];
+        let [mut users, mut items] = std::array::from_fn(|side| {
+            let rows = [USERS, ITEMS][side];
+            let values = (0..rows * DIM).map(|at| (at * (7 + side) % 23) as f32 / 23.0 - 0.5).collect();
+            let table = Table { values, rows, dim: DIM };
+            HostTable::new(&table, learns[side].then_some(&optimizer), &Device::flex()).unwrap()
+        });
+        (users.far, items.far) = (far, far);
+        let mut step = HostInfoNce::new(0.7, follow);
+        batches.iter().for_each(|batch| step.step(&mut users, &mut items, batch).unwrap());
+        ([users.view().unwrap(), items.view().unwrap()], step.take_losses().unwrap())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        /// Small tables are worked on as large ones are.
+        #[test]
+        fn far_tables_get_the_same_bytes(batches in batches()) {
+            let aggregation = Aggregation { beta: 0.9, duplicates: Duplicates::Sequential };
+            for follow in [Follow::Users(aggregation), Follow::Neither, Follow::Items(aggregation)] {
+                for rule in [Rule::Adam, Rule::LazyAdam, Rule::RowwiseAdagrad, Rule::Sgd] {
+                    prop_assert!(run(&batches, follow, rule, true) == run(&batches, follow, rule, false), "{:?}", rule);
+                }
+            }
+        }
     }
 }

@@ -32,4 +32,15 @@ impl<'a, T> Rows<'a, T> {
         // SAFETY: within the matrix, as checked; alone by the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.first.add(row * self.dim), self.dim) }
     }
+
+    /// Row `row`, to be read.
+    ///
+    /// # Safety
+    /// No mutable reference to the same row may live as long as this one.
+    #[inline(always)]
+    pub unsafe fn read(&self, row: usize) -> &[T] {
+        assert!(row < self.rows, "row {row} of {}", self.rows);
+        // SAFETY: within the matrix, as checked; not written by the caller's promise.
+        unsafe { std::slice::from_raw_parts(self.first.add(row * self.dim), self.dim) }
+    }
 }

@@ -4,7 +4,7 @@ use super::{
     memory::Memory,
     rules::{Adagrad, AdamStep, Descend, Gradient, apply_along, mean_square, rest_adam, step_adam, unrest_adam},
     shared::Rows,
-    simd::{apply, prefetch},
+    simd::{Set, apply, prefetch},
     sum::{Gradients, sum},
 };
 use crate::{
@@ -123,14 +123,12 @@ impl Open<'_> {
         (places, gradients): (&[u32], &impl Gradients),
         scratch: &mut [f32],
     ) {
-        let whole = self.optimizer.rule == Rule::RowwiseAdagrad;
         match *places {
-            [place] if !whole => {
-                let (factor, vector) = gradients.of(place as usize);
+            [place] => {
                 // SAFETY: by the caller's promise.
-                unsafe { self.advance_along(simd, row, rest, w, &Gradient::One(factor, vector)) };
+                unsafe { self.advance_along_one(simd, (row, rest), w, gradients.of(place as usize), scratch) };
             }
-            [first, second] if !whole => {
+            [first, second] if self.optimizer.rule != Rule::RowwiseAdagrad => {
                 let [(a, x), (b, y)] = [first, second].map(|place| gradients.of(place as usize));
                 // SAFETY: by the caller's promise.
                 unsafe { self.advance_along(simd, row, rest, w, &Gradient::Two([a, b], [x, y])) };
@@ -140,6 +138,29 @@ impl Open<'_> {
                 // SAFETY: by the caller's promise.
                 unsafe { self.advance_along_sum(simd, row, rest, w, scratch) };
             }
+        }
+    }
+
+    /// [`Open::advance`] along factor * vector.
+    ///
+    /// # Safety
+    /// As there.
+    #[inline(always)]
+    pub unsafe fn advance_along_one<S: Simd>(
+        &self,
+        simd: S,
+        (row, rest): (usize, u32),
+        w: &mut [f32],
+        (factor, vector): (f32, &[f32]),
+        scratch: &mut [f32],
+    ) {
+        if self.optimizer.rule == Rule::RowwiseAdagrad {
+            apply(simd, &Set(factor), [&mut *scratch], [vector]);
+            // SAFETY: by the caller's promise.
+            unsafe { self.advance_along_sum(simd, row, rest, w, scratch) };
+        } else {
+            // SAFETY: by the caller's promise.
+            unsafe { self.advance_along(simd, row, rest, w, &Gradient::One(factor, vector)) };
         }
     }
 

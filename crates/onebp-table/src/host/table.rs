@@ -31,6 +31,9 @@ pub struct HostTable {
     pub(super) state: Option<State>,
     optimizer: Option<Optimizer>,
     shape: [usize; 2],
+    /// Whether the table is larger than the caches: then rows are asked for before they are needed, which costs more than
+    /// it brings where they are near, and moved while they are at hand. The bytes are the same.
+    pub(super) far: bool,
     arch: Arch,
     device: Device,
 }
@@ -79,13 +82,7 @@ impl HostTable {
         self.shape[0]
     }
 
-    /// Whether the table is larger than the caches: then rows are asked for before they are needed, which costs more than
-    /// it brings where they are near.
-    pub(super) fn is_far(&self) -> bool {
-        self.shape[0] * self.shape[1] * size_of::<f32>() > CACHED
-    }
-
-    /// Counts a step whose rows have been advanced by hand.
+    /// Counts a step whose rows have all been moved.
     pub(super) fn finish_step(&mut self) {
         if let Some(state) = &mut self.state {
             state.step += 1;
@@ -127,46 +124,51 @@ impl HostTable {
         }
     }
 
-    /// One step of every distinct row along the sum of its places' gradients. Rows must be settled.
-    pub fn step(&mut self, touched: &Touched, gradients: &impl Gradients) -> Result<(), Error> {
-        struct Step<'a, G> {
-            touched: &'a Touched,
-            weights: Rows<'a>,
-            state: Open<'a>,
-            gradients: &'a G,
-            /// Whether rows come from beyond the caches.
-            far: bool,
-            dim: usize,
-        }
-        impl<G: Gradients> RowWork for Step<'_, G> {
-            #[inline(always)]
-            fn run<S: Simd>(&self, simd: S, range: Range<usize>, scratch: &mut [f32]) {
-                let g = &mut scratch[..self.dim];
-                for q in range.clone() {
-                    if self.far && q + 1 < range.end {
-                        let next = self.touched.rows[q + 1] as usize;
-                        prefetch(self.gradients.of(self.touched.places(q + 1)[0] as usize).1);
-                        // SAFETY: rows are distinct.
-                        unsafe {
-                            prefetch(self.weights.row(next));
-                            self.state.prefetch(next);
-                        }
-                    }
-                    let (row, rest) = (self.touched.rows[q] as usize, self.touched.rest[q]);
-                    let gradient = (self.touched.places(q), self.gradients);
-                    // SAFETY: rows are distinct.
-                    unsafe { self.state.advance(simd, (row, rest), self.weights.row(row), gradient, g) };
+    /// Rows to be read and moved by several threads, each row by one, in one step.
+    pub(super) fn open(&mut self) -> (Rows<'_>, Option<Open<'_>>) {
+        (Rows::new(self.weights.as_mut_slice(), self.shape[1]), self.state.as_mut().map(State::open))
+    }
+}
+
+/// A step of distinct rows along the sums of their places' gradients.
+pub struct Step<'a, G> {
+    /// Rows of the batch; they must be settled.
+    pub touched: &'a Touched,
+    /// Which of them move, by their index there.
+    pub moving: &'a [u32],
+    /// The table.
+    pub weights: &'a Rows<'a>,
+    /// Its optimizer.
+    pub state: &'a Open<'a>,
+    /// Where gradients come from.
+    pub gradients: &'a G,
+    /// Whether rows come from beyond the caches.
+    pub far: bool,
+    /// Width of a row.
+    pub dim: usize,
+}
+
+impl<G: Gradients> RowWork for Step<'_, G> {
+    #[inline(always)]
+    fn run<S: Simd>(&self, simd: S, range: Range<usize>, scratch: &mut [f32]) {
+        let g = &mut scratch[..self.dim];
+        let moving = &self.moving[range];
+        for (index, &q) in moving.iter().enumerate() {
+            let q = q as usize;
+            if let (true, Some(&next)) = (self.far, moving.get(index + 1)) {
+                let row = self.touched.rows[next as usize] as usize;
+                prefetch(self.gradients.of(self.touched.places(next as usize)[0] as usize).1);
+                // SAFETY: rows are distinct.
+                unsafe {
+                    prefetch(self.weights.row(row));
+                    self.state.prefetch(row);
                 }
             }
+            let (row, rest) = (self.touched.rows[q] as usize, self.touched.rest[q]);
+            let gradient = (self.touched.places(q), self.gradients);
+            // SAFETY: rows are distinct.
+            unsafe { self.state.advance(simd, (row, rest), self.weights.row(row), gradient, g) };
         }
-        let [_, dim] = self.shape;
-        let far = self.is_far();
-        let state = self.state.as_mut().ok_or_else(|| Error::Execution("the table has no optimizer".into()))?;
-        let weights = Rows::new(self.weights.as_mut_slice(), dim);
-        let work = Step { touched, weights, state: state.open(), gradients, far, dim };
-        for_rows(self.arch, touched.len(), dim, 1, &work);
-        state.step += 1;
-        Ok(())
     }
 }
 
@@ -191,6 +193,7 @@ impl Embedding for HostTable {
             state: optimizer.map(|optimizer| State::new(optimizer, shape, device)).transpose()?,
             optimizer: optimizer.copied(),
             shape,
+            far: size_of_val(table.values.as_slice()) > CACHED,
             arch: Arch::new(),
             device: device.clone().without_autodiff(),
         })
@@ -205,8 +208,16 @@ impl Embedding for HostTable {
         let failed = |error: String| Error::Execution(error);
         let data = gradients.try_into_data().map_err(|error| failed(format!("{error:?}")))?;
         let values = data.as_slice::<f32>().map_err(|error| failed(format!("{error:?}")))?;
-        let dim = self.dim();
-        self.step(touched, &OfPlaces { values, dim })
+        let (arch, dim, far) = (self.arch, self.dim(), self.far);
+        let all: Vec<u32> = (0..touched.len() as u32).collect();
+        let (weights, Some(state)) = self.open() else {
+            return Err(Error::Execution("the table has no optimizer".into()));
+        };
+        let gradients = &OfPlaces { values, dim };
+        let step = Step { touched, moving: &all, weights: &weights, state: &state, gradients, far, dim };
+        for_rows(arch, all.len(), dim, 1, &step);
+        self.finish_step();
+        Ok(())
     }
 
     fn aggregate(

@@ -62,7 +62,7 @@ pub fn aggregate(table: Tensor<2>, touched: &Touched, aggregation: &Aggregation,
     }
     let pull = Tensor::<2>::zeros([touched.len(), dim], &device).select_assign(
         0,
-        ids(&touched.slots(), &device),
+        ids(&touched.slots, &device),
         towards * column(weights, &device),
         IndexingUpdateOp::Add,
     );
@@ -91,7 +91,7 @@ impl Embedding for PortableTable {
 
     fn update(&mut self, touched: &Touched, gradients: Tensor<2>) -> Result<(), Error> {
         let optimizer = self.optimizer.as_mut().ok_or_else(|| Error::Execution("the table has no optimizer".into()))?;
-        let rows: Vec<u32> = touched.slots().iter().map(|&slot| touched.rows[slot as usize]).collect();
+        let rows: Vec<u32> = touched.slots.iter().map(|&slot| touched.rows[slot as usize]).collect();
         let gradient = Tensor::zeros(self.weights.dims(), &self.device).select_assign(
             0,
             ids(&rows, &self.device),
