@@ -80,6 +80,16 @@ impl Csr {
         self.offsets[user as usize]
     }
 
+    /// Where each user's pairs begin, and where the last user's end, `[rows + 1]`.
+    pub fn offsets(&self) -> &[usize] {
+        &self.offsets
+    }
+
+    /// The items of all pairs by ascending user, then item.
+    pub fn items(&self) -> &[u32] {
+        &self.items
+    }
+
     /// The items of `user`, ascending.
     #[inline]
     pub fn row(&self, user: u32) -> &[u32] {

@@ -42,18 +42,24 @@ impl Auc {
         self.lost += Arch::new().dispatch(CompareAll { truth: &self.truth, scores });
     }
 
-    /// The AUC of a row of `candidates` candidates, `None` where there is no truth item or no other candidate.
-    pub(crate) fn value(&self, candidates: usize) -> Option<f64> {
-        let (relevant, candidates) = (self.truth.len() as u64, candidates as u64);
-        if relevant == 0 || relevant == candidates {
-            return None;
-        }
-        // Twice the pairs won (a tie is one) by truth items against all candidates, less those among themselves: in L^2
-        // ordered pairs every win has its loss.
-        // (Saturating, for a scorer whose pairs are not those of its rows.)
-        let won = (2 * relevant * candidates).saturating_sub(self.lost + relevant * relevant);
-        Some(won as f64 / (2 * relevant * (candidates - relevant)) as f64)
+    /// Over the scores read so far: truth scores below, plus truth scores not above.
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost
     }
+}
+
+/// The AUC of `relevant` truth items among `candidates` candidates, of which `lost` counts the truth scores below, plus the
+/// truth scores not above; `None` where there is no truth item or no other candidate.
+pub(crate) fn auc(relevant: usize, candidates: usize, lost: u64) -> Option<f64> {
+    let (relevant, candidates) = (relevant as u64, candidates as u64);
+    if relevant == 0 || relevant >= candidates {
+        return None;
+    }
+    // Twice the pairs won (a tie is one) by truth items against all candidates, less those among themselves: in L^2
+    // ordered pairs every win has its loss.
+    // (Saturating, for a scorer whose pairs are not those of its rows.)
+    let won = (2 * relevant * candidates).saturating_sub(lost.saturating_add(relevant * relevant));
+    Some(won as f64 / (2 * relevant * (candidates - relevant)) as f64)
 }
 
 /// Sum over `scores` of the truth scores below plus those not above, by comparing every pair. Minus infinity adds nothing.
@@ -83,22 +89,22 @@ mod tests {
 
     const SEEN: f32 = f32::NEG_INFINITY;
 
-    fn auc(scores: &[f32], truth: &[f32], piece: usize) -> Option<f64> {
-        let mut auc = Auc::default();
-        auc.start(truth.len(), |out| out.copy_from_slice(truth));
-        scores.chunks(piece).for_each(|scores| auc.read(scores));
-        auc.value(scores.iter().filter(|&&score| score != SEEN).count())
+    fn measured(scores: &[f32], truth: &[f32], piece: usize) -> Option<f64> {
+        let mut row = Auc::default();
+        row.start(truth.len(), |out| out.copy_from_slice(truth));
+        scores.chunks(piece).for_each(|scores| row.read(scores));
+        auc(truth.len(), scores.iter().filter(|&&score| score != SEEN).count(), row.lost())
     }
 
     /// One win, one tie, one loss, and a seen item that must not count.
     #[test]
     fn by_hand() {
         let scores = [0.5, SEEN, 0.1, 0.5, 0.9];
-        assert_eq!(auc(&scores, &[0.5], 9), Some(0.5));
-        assert_eq!(auc(&[0.0, -0.0], &[0.0], 9), Some(0.5));
-        assert_eq!(auc(&[0.0, -0.0], &[-0.0], 1), Some(0.5));
-        assert_eq!(auc(&scores, &[0.5, 0.1, 0.5, 0.9], 9), None);
-        assert_eq!(auc(&scores, &[], 9), None);
+        assert_eq!(measured(&scores, &[0.5], 9), Some(0.5));
+        assert_eq!(measured(&[0.0, -0.0], &[0.0], 9), Some(0.5));
+        assert_eq!(measured(&[0.0, -0.0], &[-0.0], 1), Some(0.5));
+        assert_eq!(measured(&scores, &[0.5, 0.1, 0.5, 0.9], 9), None);
+        assert_eq!(measured(&scores, &[], 9), None);
     }
 
     /// Scores with or without many ties, and for each item: truth, seen, or neither.
@@ -127,7 +133,7 @@ mod tests {
         fn equals_its_definitions(items in labelled(), piece in 1usize..400) {
             let (scores, truth) = split(&items, 1.0);
             let others: Vec<f32> = items.iter().filter(|item| item.1 > 1).map(|item| item.0).collect();
-            let found = auc(&scores, &truth, piece);
+            let found = measured(&scores, &truth, piece);
             prop_assert_eq!(found.is_none(), truth.is_empty() || others.is_empty());
             if let Some(found) = found {
                 let (l, o) = (truth.len() as f64, others.len() as f64);
@@ -146,11 +152,11 @@ mod tests {
         fn of_reversed_and_of_constant_scores(items in labelled()) {
             let (scores, truth) = split(&items, 1.0);
             let (reversed, reversed_truth) = split(&items, -1.0);
-            let found = auc(&scores, &truth, 64);
-            let opposite = auc(&reversed, &reversed_truth, 64);
+            let found = measured(&scores, &truth, 64);
+            let opposite = measured(&reversed, &reversed_truth, 64);
             prop_assert!(found.is_none() || close(found.unwrap() + opposite.unwrap(), 1.0));
             let (constant, constant_truth) = split(&items, 0.0);
-            prop_assert!(auc(&constant, &constant_truth, 64).is_none_or(|auc| auc == 0.5));
+            prop_assert!(measured(&constant, &constant_truth, 64).is_none_or(|auc| auc == 0.5));
         }
 
         /// What runs without AVX-512 counts the same.
@@ -163,7 +169,7 @@ mod tests {
             auc.start(truth.len(), |out| out.copy_from_slice(&truth));
             auc.read(&scores);
             let compared = CompareAll { truth: &truth, scores: &scores }.call();
-            prop_assert_eq!(auc.lost, compared);
+            prop_assert_eq!(auc.lost(), compared);
         }
     }
 }

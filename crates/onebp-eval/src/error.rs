@@ -21,6 +21,14 @@ pub enum Error {
         /// Number of users the scorer knows.
         users: usize,
     },
+    /// An item of a list that is not of the catalogue.
+    #[error("item {item} is not below the number of items, {items}")]
+    UnknownItem {
+        /// The id that came.
+        item: u32,
+        /// Number of items.
+        items: usize,
+    },
     /// A score that is infinite or not a number. The tables have diverged: lower the learning rate, or look for
     /// infinite values in the initial tables.
     #[error("the score of user {user} and item {item} is {score}; only finite scores can be ranked")]

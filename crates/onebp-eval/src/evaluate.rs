@@ -1,17 +1,19 @@
 //! Full-ranking evaluation: every user's best items of the whole catalogue against their held-out items.
 //!
 //! One pass over blocks of users ranks the longest list once, from which every cutoff is read, and counts for AUC while the
-//! scores are in cache. The metrics, and which users each averages over, are defined in [`crate::metrics`].
+//! scores are in cache. The metrics, and which users each averages over, are defined in [`crate::metrics`]. Where somebody
+//! else ranked, as a GPU does without handing out scores, [`measure`] makes the same report from lists and counts.
 //!
 //! Values of single users are summed in f64 in ascending order of the users after the pass, and counts are integers, so
 //! neither threads nor block size can change a bit of the report.
 
-use crate::auc::Auc;
+use crate::auc::{Auc, auc};
 use crate::blocks::{Pass, Visitor};
 use crate::metrics::{ACCURACY, Discounts, accuracy, coverage, gini, mean_popularity};
 use crate::selection::Selection;
 use crate::{Error, PerUser, Report, Scorer};
 use onebp_data::Csr;
+use rayon::prelude::*;
 
 /// What to measure.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,6 +38,18 @@ impl Default for Evaluation {
     }
 }
 
+impl Evaluation {
+    /// The users who are ranked, ascending: those with an item in `truth`, or everybody.
+    pub fn users(&self, truth: &Csr) -> Vec<u32> {
+        (0..truth.rows() as u32).filter(|&user| self.beyond_accuracy || !truth.row(user).is_empty()).collect()
+    }
+
+    /// Length of the lists that the cutoffs need from a catalogue of `items`: the largest one, or the catalogue.
+    pub fn longest(&self, items: usize) -> usize {
+        self.cutoffs.iter().fold(0, |longest, &k| longest.max(k)).min(items)
+    }
+}
+
 /// Measures the ranking of all items not in `seen` `[M, N]` against `truth` `[M, N]`, on the threads of the current rayon
 /// pool. `train_counts` `[N]` are the training users of each item, for ARP.
 ///
@@ -55,58 +69,76 @@ pub fn evaluate(
     train_counts: &[u32],
     options: &Evaluation,
 ) -> Result<Report, Error> {
-    let cutoffs = &options.cutoffs;
-    if cutoffs.first().is_none_or(|&k| k == 0) || !cutoffs.is_sorted_by(|a, b| a < b) {
-        return Err(Error::Cutoffs { cutoffs: cutoffs.clone() });
-    }
-    let (m, n) = (scorer.users(), scorer.items());
     let pass = Pass { scorer, seen, users: &[], block: options.block };
     pass.check()?;
-    for (what, expected, found) in [
-        ("users of the truth", m, truth.rows()),
-        ("catalogue of the truth", n, truth.columns()),
-        ("training counts", n, train_counts.len()),
-    ] {
-        if expected != found {
-            return Err(Error::Shape { what, expected, found });
-        }
-    }
-    if truth.is_empty() {
-        return Err(Error::NoTruth);
-    }
-
-    let users: Vec<u32> = (0..m as u32).filter(|&u| options.beyond_accuracy || !truth.row(u).is_empty()).collect();
-    let longest = cutoffs.iter().fold(0, |longest, &k| longest.max(k)).min(n);
-    let layout = Layout::new(options);
-    let discounts = Discounts::new(longest);
-    let measure = Measure { scorer, seen, truth, train_counts, cutoffs, longest, discounts, layout };
-    let layout = &measure.layout;
-    // NaN marks a metric that does not exist for a user, which the means leave out.
-    let mut values = vec![f64::NAN; users.len() * layout.width()];
-    let threads = Pass { users: &users, ..pass }.run(&measure, &mut values, layout.width())?;
-
-    let mut listed = vec![0u32; layout.popularity * n];
-    for thread in &threads {
-        listed.iter_mut().zip(&thread.listed).for_each(|(total, count)| *total += count);
-    }
-    let with_truth = |&(_, user): &(usize, u32)| !truth.row(user).is_empty();
-    Ok(Report {
-        values: averages(cutoffs, layout, &values, &mut listed, n),
-        per_user: options.per_user.then(|| {
-            let kept: Vec<(usize, u32)> = users.iter().copied().enumerate().filter(with_truth).collect();
-            per_user(cutoffs, layout, &values, &kept)
-        }),
-    })
+    let measure = Measure::new(seen, truth, train_counts, options)?;
+    let users = options.users(truth);
+    let mut values = measure.blank(users.len());
+    let scored = Scored { scorer, measure: &measure };
+    let threads = Pass { users: &users, ..pass }.run(&scored, &mut values, measure.layout.width())?;
+    Ok(measure.report(&users, &values, &threads, options.per_user))
 }
 
-/// The measurement of one user after another.
+/// Measures what somebody else ranked as [`evaluate`] measures what it ranks itself: the same lists and counts give bitwise
+/// the same report.
+///
+/// `items` are the best items of each of [`Evaluation::users`] that are not seen, best first, `[U, k]` with k =
+/// [`Evaluation::longest`]; `u32::MAX` beyond a user's candidates. `lost` is for each of these users the sum over truth items
+/// of the candidates that score above one plus those that do not score below it, itself among them, `[U]`; without AUC it is
+/// not looked at.
+///
+/// # Errors
+/// As [`evaluate`], but for [`Error::NotFinite`]; and [`Error::UnknownItem`] for an item that is not of the catalogue.
+pub fn measure(
+    items: &[u32],
+    lost: &[u64],
+    seen: &Csr,
+    truth: &Csr,
+    train_counts: &[u32],
+    options: &Evaluation,
+) -> Result<Report, Error> {
+    let measure = Measure::new(seen, truth, train_counts, options)?;
+    let users = options.users(truth);
+    let (k, n) = (measure.longest, seen.columns());
+    shape("items of the lists", users.len() * k, items.len())?;
+    if options.auc {
+        shape("losses of the users", users.len(), lost.len())?;
+    }
+    let width = measure.layout.width();
+    let mut values = measure.blank(users.len());
+    // One piece for each thread.
+    let piece = users.len().div_ceil(rayon::current_num_threads()).max(1);
+    let work = |(at, (users, values)): (usize, (&[u32], &mut [f64]))| {
+        let mut thread = measure.thread();
+        for ((at, &user), values) in (at * piece..).zip(users).zip(values.chunks_exact_mut(width)) {
+            let list = items[at * k..(at + 1) * k].iter().copied().take_while(|&item| item != u32::MAX);
+            thread.list.clear();
+            thread.list.extend(list);
+            if let Some(&item) = thread.list.iter().find(|&&item| item as usize >= n) {
+                return Err(Error::UnknownItem { item, items: n });
+            }
+            measure.user(&mut thread, user, lost.get(at).copied().unwrap_or(0), values)?;
+        }
+        Ok(thread)
+    };
+    let pieces = users.par_chunks(piece).zip(values.par_chunks_mut(piece * width)).enumerate();
+    // The first error in the order of the users.
+    let threads: Vec<Result<Thread, Error>> = pieces.map(work).collect();
+    let threads = threads.into_iter().collect::<Result<Vec<_>, _>>()?;
+    Ok(measure.report(&users, &values, &threads, options.per_user))
+}
+
+fn shape(what: &'static str, expected: usize, found: usize) -> Result<(), Error> {
+    if expected == found { Ok(()) } else { Err(Error::Shape { what, expected, found }) }
+}
+
+/// The measurement of one user after another, however they were ranked.
 struct Measure<'a> {
-    scorer: &'a dyn Scorer,
     seen: &'a Csr,
     truth: &'a Csr,
     train_counts: &'a [u32],
     cutoffs: &'a [usize],
-    /// Length of the lists: the largest cutoff, N where that is less.
+    /// Length of the lists.
     longest: usize,
     discounts: Discounts,
     layout: Layout,
@@ -120,28 +152,105 @@ struct Thread {
     listed: Vec<u32>,
 }
 
-impl Visitor for Measure<'_> {
+impl<'a> Measure<'a> {
+    fn new(seen: &'a Csr, truth: &'a Csr, train_counts: &'a [u32], options: &'a Evaluation) -> Result<Self, Error> {
+        let cutoffs = &options.cutoffs;
+        if cutoffs.first().is_none_or(|&k| k == 0) || !cutoffs.is_sorted_by(|a, b| a < b) {
+            return Err(Error::Cutoffs { cutoffs: cutoffs.clone() });
+        }
+        shape("users of the truth", seen.rows(), truth.rows())?;
+        shape("catalogue of the truth", seen.columns(), truth.columns())?;
+        shape("training counts", seen.columns(), train_counts.len())?;
+        if truth.is_empty() {
+            return Err(Error::NoTruth);
+        }
+        let longest = options.longest(seen.columns());
+        let (discounts, layout) = (Discounts::new(longest), Layout::new(options));
+        Ok(Self { seen, truth, train_counts, cutoffs, longest, discounts, layout })
+    }
+
+    /// Values of `users` users, `[users, layout.width()]`. NaN marks a metric that does not exist for a user, which the
+    /// means leave out.
+    fn blank(&self, users: usize) -> Vec<f64> {
+        vec![f64::NAN; users * self.layout.width()]
+    }
+
+    fn thread(&self) -> Thread {
+        let listed = vec![0; self.layout.popularity * self.seen.columns()];
+        Thread { list: Vec::with_capacity(self.longest), hits: Vec::with_capacity(self.longest), listed }
+    }
+
+    /// Writes the `values` of `user`, whose list is that of the thread, and counts what is listed.
+    fn user(&self, thread: &mut Thread, user: u32, lost: u64, values: &mut [f64]) -> Result<(), Error> {
+        let Thread { list, hits, listed } = thread;
+        let (truth, seen) = (self.truth.row(user), self.seen.row(user));
+        if let Some(&item) = truth.iter().find(|item| seen.binary_search(item).is_ok()) {
+            return Err(Error::TruthIsSeen { user, item });
+        }
+        let (of_accuracy, values) = values.split_at_mut(self.layout.accuracy);
+        let (of_auc, of_popularity) = values.split_at_mut(self.layout.auc);
+        if !truth.is_empty() {
+            hits.clear();
+            hits.extend(list.iter().map(|item| truth.binary_search(item).is_ok()));
+            for (place, &k) in of_accuracy.chunks_exact_mut(ACCURACY.len()).zip(self.cutoffs) {
+                place.copy_from_slice(&accuracy(hits, truth.len(), k, &self.discounts));
+            }
+        }
+        let items = self.train_counts.len();
+        of_auc.fill(auc(truth.len(), items - seen.len(), lost).unwrap_or(f64::NAN));
+        for ((place, listed), &k) in of_popularity.iter_mut().zip(listed.chunks_exact_mut(items)).zip(self.cutoffs) {
+            let list = &list[..k.min(list.len())];
+            *place = mean_popularity(list, self.train_counts).unwrap_or(f64::NAN);
+            list.iter().for_each(|&item| listed[item as usize] += 1);
+        }
+        Ok(())
+    }
+
+    /// The report of `users` with these values, from what the threads have counted.
+    fn report(&self, users: &[u32], values: &[f64], threads: &[Thread], keep: bool) -> Report {
+        let (layout, items) = (&self.layout, self.seen.columns());
+        let mut listed = vec![0u32; layout.popularity * items];
+        for thread in threads {
+            listed.iter_mut().zip(&thread.listed).for_each(|(total, count)| *total += count);
+        }
+        let with_truth = |&(_, user): &(usize, u32)| !self.truth.row(user).is_empty();
+        Report {
+            values: averages(self.cutoffs, layout, values, &mut listed, items),
+            per_user: keep.then(|| {
+                let kept: Vec<(usize, u32)> = users.iter().copied().enumerate().filter(with_truth).collect();
+                per_user(self.cutoffs, layout, values, &kept)
+            }),
+        }
+    }
+}
+
+/// A measurement of what the scores of a scorer rank.
+struct Scored<'a> {
+    scorer: &'a dyn Scorer,
+    measure: &'a Measure<'a>,
+}
+
+impl Visitor for Scored<'_> {
     type Thread = Thread;
     type Row = (Selection, Auc);
     type Value = f64;
 
     fn row_bytes(&self) -> usize {
-        Selection::bytes(self.longest)
+        Selection::bytes(self.measure.longest)
     }
 
     fn thread(&self) -> Thread {
-        let listed = vec![0; self.layout.popularity * self.scorer.items()];
-        Thread { list: Vec::with_capacity(self.longest), hits: Vec::with_capacity(self.longest), listed }
+        self.measure.thread()
     }
 
     fn row(&self) -> Self::Row {
-        (Selection::new(self.longest), Auc::default())
+        (Selection::new(self.measure.longest), Auc::default())
     }
 
     fn start(&self, (selection, auc): &mut Self::Row, user: u32) {
         selection.clear();
-        if self.layout.auc > 0 {
-            let truth = self.truth.row(user);
+        if self.measure.layout.auc > 0 {
+            let truth = self.measure.truth.row(user);
             auc.start(truth.len(), |scores| self.scorer.pairs(user, truth, scores));
         }
     }
@@ -153,34 +262,14 @@ impl Visitor for Measure<'_> {
 
     fn finish(
         &self,
-        Thread { list, hits, listed }: &mut Thread,
+        thread: &mut Thread,
         (selection, auc): &mut Self::Row,
         user: u32,
         values: &mut [f64],
     ) -> Result<(), Error> {
-        let (truth, seen) = (self.truth.row(user), self.seen.row(user));
-        if let Some(&item) = truth.iter().find(|item| seen.binary_search(item).is_ok()) {
-            return Err(Error::TruthIsSeen { user, item });
-        }
-        list.clear();
-        list.extend(selection.best().map(|(item, _)| item));
-        let (of_accuracy, values) = values.split_at_mut(self.layout.accuracy);
-        let (of_auc, of_popularity) = values.split_at_mut(self.layout.auc);
-        if !truth.is_empty() {
-            hits.clear();
-            hits.extend(list.iter().map(|item| truth.binary_search(item).is_ok()));
-            for (place, &k) in of_accuracy.chunks_exact_mut(ACCURACY.len()).zip(self.cutoffs) {
-                place.copy_from_slice(&accuracy(hits, truth.len(), k, &self.discounts));
-            }
-        }
-        let items = self.train_counts.len();
-        of_auc.fill(auc.value(items - seen.len()).unwrap_or(f64::NAN));
-        for ((place, listed), &k) in of_popularity.iter_mut().zip(listed.chunks_exact_mut(items)).zip(self.cutoffs) {
-            let list = &list[..k.min(list.len())];
-            *place = mean_popularity(list, self.train_counts).unwrap_or(f64::NAN);
-            list.iter().for_each(|&item| listed[item as usize] += 1);
-        }
-        Ok(())
+        thread.list.clear();
+        thread.list.extend(selection.best().map(|(item, _)| item));
+        self.measure.user(thread, user, auc.lost(), values)
     }
 }
 
@@ -387,6 +476,55 @@ mod tests {
         let diverged = Scores { table: vec![0.0, 0.0, 0.0, 0.0, f32::NAN, 0.0], items: 3 };
         let error = evaluate(&diverged, &none, &truth, &[1; 3], &at(5)).unwrap_err();
         assert!(matches!(error, Error::NotFinite { user: 1, item: 1, .. }), "{error}");
+    }
+
+    /// Lists and counts of somebody else give the report bit by bit, for any number of threads.
+    #[test]
+    fn lists_give_the_same_report() {
+        let (m, n) = (41, 30);
+        let scores: Vec<f32> = table(m, n, 8).iter().map(|score| (score * 3.0).round()).collect();
+        let pair =
+            |stride: u32| (0..m as u32).flat_map(move |u| (0..u % 9).map(move |i| (u, (u + i * stride) % n as u32)));
+        let seen = csr(m, n, &pair(7).collect::<Vec<_>>());
+        let truth: Vec<_> = pair(11).filter(|&(user, item)| !seen.contains(user, item)).collect();
+        let (truth, counts) = (csr(m, n, &truth), seen.item_counts());
+        for (beyond_accuracy, auc, most) in [(true, true, 20), (true, false, 50), (false, true, 3)] {
+            let cutoffs = vec![1, most];
+            let options = Evaluation { cutoffs, beyond_accuracy, auc, per_user: true, ..Evaluation::default() };
+            let (mut items, mut lost) = (vec![], vec![]);
+            for user in options.users(&truth) {
+                let mut row = scores[user as usize * n..][..n].to_vec();
+                seen.row(user).iter().for_each(|&item| row[item as usize] = EXCLUDED);
+                let mut list = full_sort(&row, most);
+                list.resize(options.longest(n), u32::MAX);
+                items.extend(list);
+                let count = |own: f32| -> u64 { row.iter().map(|&s| u64::from(s > own) + u64::from(s >= own)).sum() };
+                lost.push(truth.row(user).iter().map(|&item| count(row[item as usize])).sum::<u64>());
+            }
+            let expected = evaluate(&Scores { table: scores.clone(), items: n }, &seen, &truth, &counts, &options);
+            let bits = |report: Report| {
+                let means: Vec<_> = report.iter().map(|(name, value)| (name.to_string(), value.to_bits())).collect();
+                let per_user = report.per_user.unwrap();
+                let values: Vec<u32> = per_user.iter().flat_map(|(_, values)| values).map(|x| x.to_bits()).collect();
+                (means, per_user.users, values)
+            };
+            let expected = bits(expected.unwrap());
+            for threads in 1..4 {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                let found = pool.install(|| measure(&items, &lost, &seen, &truth, &counts, &options)).unwrap();
+                assert!(bits(found) == expected, "{threads} threads, cutoff {most}");
+            }
+
+            let refused =
+                |items: &[u32], lost: &[u64]| measure(items, lost, &seen, &truth, &counts, &options).unwrap_err();
+            assert!(matches!(refused(&items[1..], &lost), Error::Shape { .. }));
+            let mut strange = items.clone();
+            strange[0] = n as u32;
+            assert_eq!(refused(&strange, &lost), Error::UnknownItem { item: n as u32, items: n });
+            if auc {
+                assert!(matches!(refused(&items, &lost[1..]), Error::Shape { .. }));
+            }
+        }
     }
 
     /// The report bit by bit, for any number of threads and any block size.

@@ -1,8 +1,9 @@
 //! Full ranking over the catalogue and its metrics. It knows scores, not models.
 //!
-//! [`rank`] lists the best unseen items of users, [`evaluate`] measures such lists against held-out items. Both take any
-//! [`Scorer`], run on the threads of the current rayon pool, never hold more than a tile of scores per thread, and return
-//! bitwise the same result for any number of threads and any block size.
+//! [`rank`] lists the best unseen items of users, [`evaluate`] measures such lists against held-out items, [`measure`]
+//! those that somebody else made. The first two take any [`Scorer`] and never hold more than a tile of scores per thread.
+//! All run on the threads of the current rayon pool and return bitwise the same result for any number of threads and any
+//! block size.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod auc;
@@ -20,7 +21,7 @@ mod testing;
 
 pub use dot_product::DotProduct;
 pub use error::Error;
-pub use evaluate::{Evaluation, evaluate};
+pub use evaluate::{Evaluation, evaluate, measure};
 pub use ranking::{Ranking, rank};
 pub use report::{PerUser, Report};
 pub use scorer::{Popularity, Scorer, Visit};

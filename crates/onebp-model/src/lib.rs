@@ -13,6 +13,7 @@ mod error;
 mod feed;
 pub mod loss;
 mod method;
+mod ranking;
 pub mod sampler;
 mod two_tower;
 pub mod update;
@@ -21,7 +22,8 @@ pub use epoch::Epoch;
 pub use error::Error;
 pub use feed::Feed;
 pub use method::{Hyperparameters, Method};
-pub use onebp_table::{Batch, Optimizer, Rule, Table};
+pub use onebp_table::{Batch, Lists, Optimizer, Ranked, Ranking, Rule, Table};
+pub use ranking::rank;
 pub use two_tower::{Tables, TwoTower};
 
 /// The Burn release that computes, as pinned in the workspace.

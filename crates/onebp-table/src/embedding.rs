@@ -1,6 +1,6 @@
 //! What every implementation of a table can do.
 
-use crate::{Aggregation, Batch, Error, Optimizer, Table, Touched};
+use crate::{Aggregation, Batch, Error, Optimizer, Ranked, Ranking, Table, Touched};
 use burn::tensor::{Device, Tensor};
 use std::{collections::BTreeMap, time::Duration};
 
@@ -74,6 +74,18 @@ pub trait Embedding: Sized {
     /// # Errors
     /// [`Error::Execution`] where the device fails.
     fn view(&self) -> Result<Table, Error>;
+
+    /// Ranks the rows of this table, the items, for rows of `users` by their products, as both are after the last step.
+    /// Nothing where that is left to the host: by tables that are there already, and also by others where lists are very
+    /// long or a score is not finite.
+    ///
+    /// # Errors
+    /// [`Error::Device`] where the device is too small, [`Error::Execution`] where it fails or the ranking does not fit the
+    /// tables.
+    fn rank(&mut self, users: &Self, ranking: &Ranking<'_>) -> Result<Option<Ranked>, Error> {
+        let _ = (users, ranking);
+        Ok(None)
+    }
 
     /// Everything that is needed to continue with the same bytes.
     ///

@@ -17,6 +17,7 @@ mod error;
 pub mod host;
 pub mod optimizer;
 pub mod portable;
+mod ranking;
 mod table;
 mod touched;
 
@@ -25,5 +26,6 @@ pub use batch::Batch;
 pub use embedding::{Embedding, Follow, FusedInfoNce, Projection, TableState};
 pub use error::Error;
 pub use optimizer::{Optimizer, Rule};
+pub use ranking::{Lists, Ranked, Ranking};
 pub use table::Table;
 pub use touched::{Grouping, Touched};

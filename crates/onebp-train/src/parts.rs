@@ -2,8 +2,8 @@
 
 use crate::{Error, Protocol};
 use onebp_data::{Csr, Dataset, hold_out_validation};
-use onebp_eval::{DotProduct, Evaluation, Popularity, Report, Scorer, evaluate};
-use onebp_model::Tables;
+use onebp_eval::{DotProduct, Evaluation, Popularity, Report, Scorer, evaluate, measure};
+use onebp_model::{Lists, Ranked, Ranking, Tables, device::Found, engine::Engine, rank};
 
 /// Pairs to be found, and pairs that are left out of the ranking because the user is known to have them.
 #[derive(Clone, Debug)]
@@ -14,6 +14,17 @@ pub struct Part {
     pub seen: Csr,
     /// To be found, `[M, N]`.
     pub truth: Csr,
+}
+
+impl Part {
+    /// The ranking of the best `k` items for `users`, without what they have seen.
+    pub fn ranking<'a>(&'a self, users: &'a [u32], k: usize) -> Ranking<'a> {
+        Ranking { users, k, seen: lists(&self.seen), truth: None }
+    }
+}
+
+fn lists(pairs: &Csr) -> Lists<'_> {
+    Lists { offsets: pairs.offsets(), items: pairs.items() }
 }
 
 /// The parts of a data set under a protocol.
@@ -68,13 +79,27 @@ impl Parts {
         Ok(Self { fit, watched, test, counts })
     }
 
-    /// Metrics of `tables` on the watched or the test part.
+    /// Metrics of `tables` on the watched or the test part, ranked on a device where it can.
     ///
     /// # Errors
-    /// [`Error::Evaluation`] where scores are not finite.
-    pub fn evaluate(&self, tables: &Tables, part: &Part) -> Result<Report, Error> {
-        let scorer = DotProduct::new(&tables.users.values, &tables.items.values, tables.users.dim)?;
-        self.report(&scorer, part)
+    /// [`Error::Evaluation`] where scores are not finite, [`Error::Model`] where the device fails.
+    pub fn evaluate(&self, tables: &Tables, found: &Found, part: &Part) -> Result<Report, Error> {
+        match self.report_ranked(part, |ranking| rank(tables, found, ranking))? {
+            Some(report) => Ok(report),
+            None => self.report_tables(tables, part),
+        }
+    }
+
+    /// Metrics of the tables of `engine`, ranked on its device where it can; and the tables, where it took reading them.
+    ///
+    /// # Errors
+    /// As [`Parts::evaluate`].
+    pub fn evaluate_engine(&self, engine: &mut dyn Engine, part: &Part) -> Result<(Report, Option<Tables>), Error> {
+        if let Some(report) = self.report_ranked(part, |ranking| engine.rank(ranking))? {
+            return Ok((report, None));
+        }
+        let tables = engine.tables()?;
+        Ok((self.report_tables(&tables, part)?, Some(tables)))
     }
 
     /// Metrics of the most popular items on the test part: the baseline that anything trained must beat.
@@ -85,7 +110,133 @@ impl Parts {
         self.report(&Popularity::new(self.fit.rows(), &self.counts), &self.test)
     }
 
+    /// Metrics of what `rank` ranks, if it does.
+    fn report_ranked(
+        &self,
+        part: &Part,
+        rank: impl FnOnce(&Ranking<'_>) -> Result<Option<Ranked>, onebp_model::Error>,
+    ) -> Result<Option<Report>, Error> {
+        let options = Evaluation::default();
+        let users = options.users(&part.truth);
+        let ranking = part.ranking(&users, options.longest(part.seen.columns()));
+        let Some(Ranked { items, lost }) = rank(&Ranking { truth: Some(lists(&part.truth)), ..ranking })? else {
+            return Ok(None);
+        };
+        Ok(Some(measure(&items, &lost, &part.seen, &part.truth, &self.counts, &options)?))
+    }
+
+    /// Metrics of tables on the host.
+    fn report_tables(&self, tables: &Tables, part: &Part) -> Result<Report, Error> {
+        self.report(&DotProduct::new(&tables.users.values, &tables.items.values, tables.users.dim)?, part)
+    }
+
     fn report(&self, scorer: &impl Scorer, part: &Part) -> Result<Report, Error> {
         Ok(evaluate(scorer, &part.seen, &part.truth, &self.counts, &Evaluation::default())?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use onebp_model::{
+        Batch, Hyperparameters, Method, Rule, Table,
+        device::{self, DeviceName},
+        engine::EngineName,
+        update::Duplicates,
+    };
+
+    const USERS: usize = 90;
+    const ITEMS: usize = 150;
+
+    fn found(name: DeviceName) -> Option<Found> {
+        match device::find(name) {
+            Ok(found) => Some(found),
+            Err(error) => {
+                assert!(std::env::var_os("ONEBP_REQUIRE_WGPU").is_none(), "{error}");
+                println!("skipped: {error}");
+                None
+            }
+        }
+    }
+
+    /// Some users have no test items.
+    fn parts() -> Parts {
+        let csr = |stride: u32, most: u32| {
+            let of_user = |user: u32| (0..user % most).map(move |k| (user, (user * 3 + k * stride) % ITEMS as u32));
+            (0..USERS as u32).flat_map(of_user).collect::<Vec<_>>()
+        };
+        let fit = Csr::from_pairs(USERS, ITEMS, &csr(7, 31)).unwrap();
+        let truth: Vec<_> = csr(11, 13).into_iter().filter(|&(user, item)| !fit.contains(user, item)).collect();
+        let truth = Csr::from_pairs(USERS, ITEMS, &truth).unwrap();
+        let part = Part { name: "test", seen: fit.clone(), truth };
+        Parts { counts: fit.item_counts(), fit, watched: part.clone(), test: part }
+    }
+
+    fn hyper(dim: usize) -> Hyperparameters {
+        Hyperparameters {
+            dim,
+            batch_size: 60,
+            optimizer: Rule::Adam,
+            learning_rate: 0.1,
+            weight_decay: 0.01,
+            beta: 0.9,
+            negatives: 1,
+            temperature: 1.0,
+            duplicates: Duplicates::Sequential,
+            keep_last: true,
+        }
+    }
+
+    fn assert_close(found: &Report, expected: &Report, what: &str) {
+        assert!(found.iter().map(|(name, _)| name).eq(expected.iter().map(|(name, _)| name)), "{what}");
+        for ((name, found), (_, expected)) in found.iter().zip(expected.iter()) {
+            assert!((found - expected).abs() <= 1e-4 * expected.abs().max(1.0), "{what}, {name}: {found} {expected}");
+        }
+    }
+
+    /// Small whole numbers make scores that are exact and often tie: the same report to the bit.
+    #[test]
+    fn devices_give_the_same_report() {
+        let (Some(cpu), Some(wgpu)) = (found(DeviceName::NdArray), found(DeviceName::Wgpu)) else { return };
+        let parts = parts();
+        let evaluate = |tables: &Tables, found: &Found| parts.evaluate(tables, found, &parts.test);
+        let tables = Tables::init(USERS, ITEMS, 12, 3);
+        let whole =
+            |table: &Table| Table { values: table.values.iter().map(|x| (x * 9.0).round()).collect(), ..*table };
+        let whole = Tables { users: whole(&tables.users), items: whole(&tables.items) };
+        assert_eq!(evaluate(&whole, &wgpu).unwrap(), evaluate(&whole, &cpu).unwrap());
+        assert_close(&evaluate(&tables, &wgpu).unwrap(), &evaluate(&tables, &cpu).unwrap(), "random tables");
+        let mut diverged = tables;
+        diverged.items.values[12 * 70] = f32::INFINITY;
+        let errors = [&wgpu, &cpu].map(|found| evaluate(&diverged, found).unwrap_err().to_string());
+        assert!(errors[0] == errors[1] && errors[0].contains("item 70 is"), "{errors:?}");
+    }
+
+    /// Engines are evaluated as they are in the middle of training, and only those that cannot rank are read.
+    #[test]
+    fn engines_give_the_report_of_their_tables() {
+        let parts = parts();
+        let cpu = found(DeviceName::NdArray).unwrap();
+        let devices = [Some(cpu.clone()), found(DeviceName::Wgpu)];
+        let ids = |seed: u32, below: u32| (0..60).map(move |k| (k * 37 + seed * 11) % below).collect::<Vec<_>>();
+        for on in devices.into_iter().flatten() {
+            for name in [EngineName::Autodiff, EngineName::Rows, EngineName::Fused] {
+                let tables = Tables::init(USERS, ITEMS, 8, 3);
+                let mut engine = name.build(Method::TwoBp, &hyper(8), &tables, &on).unwrap();
+                for step in 0..5 {
+                    let items = ids(step, ITEMS as u32).into_iter().flat_map(|item| [item, (item + 50) % ITEMS as u32]);
+                    let users = ids(step + 9, USERS as u32);
+                    let batch = Batch::new(users, items.collect(), vec![1.0; 60], (USERS, ITEMS));
+                    engine.step(&batch).unwrap();
+                }
+                let what = format!("{} on {}", name.as_str(), on.description);
+                let (report, read) = parts.evaluate_engine(&mut *engine, &parts.test).unwrap();
+                let ranks = on.name == DeviceName::Wgpu && name != EngineName::Autodiff;
+                assert_eq!(read.is_none(), ranks, "{what}");
+                let expected = parts.evaluate(&engine.tables().unwrap(), &cpu, &parts.test).unwrap();
+                assert_close(&report, &expected, &what);
+                assert_eq!(parts.evaluate_engine(&mut *engine, &parts.test).unwrap().0, report, "{what}");
+            }
+        }
     }
 }

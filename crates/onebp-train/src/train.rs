@@ -195,8 +195,9 @@ impl<'a> Run<'a> {
                 self.checkpoint()?;
             }
         }
+        let folder = self.folder;
         let summary = self.summary()?;
-        summary.write(self.folder)?;
+        summary.write(folder)?;
         Ok(Outcome::Finished(Box::new(summary)))
     }
 
@@ -215,12 +216,12 @@ impl<'a> Run<'a> {
     fn evaluate(&mut self, loss: f64, train_seconds: f64) -> Result<(Row, bool), Error> {
         let clock = Instant::now();
         let epoch = self.progress.epoch;
-        let tables = self.engine.tables()?;
-        let metrics = self.parts.evaluate(&tables, &self.parts.watched)?;
+        let (metrics, tables) = self.parts.evaluate_engine(&mut *self.engine, &self.parts.watched)?;
         let mut improved = false;
         if self.settings.protocol != Protocol::Final {
             improved = self.progress.selection.observe(epoch, &metrics);
             if improved {
+                let tables = tables.map_or_else(|| self.engine.tables(), Ok)?;
                 self.best = Some(BestTables { epoch, tables });
             }
         }
@@ -241,8 +242,10 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn summary(&self) -> Result<Summary, Error> {
-        let last = self.parts.evaluate(&self.engine.tables()?, &self.parts.test)?;
+    fn summary(mut self) -> Result<Summary, Error> {
+        let (last, _) = self.parts.evaluate_engine(&mut *self.engine, &self.parts.test)?;
+        // The best tables may need its room on the device.
+        drop(self.engine);
         let at = |report: &Report, epoch: u32| -> BTreeMap<String, Reported> {
             report.iter().map(|(name, value)| (name.to_string(), Reported { value, epoch })).collect()
         };
@@ -251,7 +254,9 @@ impl<'a> Run<'a> {
             (Protocol::Paper, _) => {
                 self.progress.selection.best.iter().map(|(name, best)| (name.clone(), (*best).into())).collect()
             }
-            (Protocol::Validated, Some(best)) => at(&self.parts.evaluate(&best.tables, &self.parts.test)?, best.epoch),
+            (Protocol::Validated, Some(best)) => {
+                at(&self.parts.evaluate(&best.tables, self.device, &self.parts.test)?, best.epoch)
+            }
             // Validation never rose above zero: the last epoch is as good as any.
             (Protocol::Validated, None) => at(&last, self.progress.epoch),
         };

@@ -1,9 +1,14 @@
 //! The options of a training run: one definition for the flags, the configuration file and the saved `config.toml`.
 
-use crate::failure::Failure;
+use crate::{failure::Failure, output::Terminal};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use onebp_data::{Format, LoadOptions, Preparation, ReadOptions, SplitRule};
-use onebp_model::{Hyperparameters, Method, Rule, device::DeviceName, engine::EngineName, update::Duplicates};
+use onebp_model::{
+    Hyperparameters, Method, Rule,
+    device::{self, DeviceName, Found},
+    engine::EngineName,
+    update::Duplicates,
+};
 use onebp_train::{Protocol, Settings};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{path::PathBuf, time::Duration};
@@ -14,6 +19,26 @@ where
     T: DeserializeOwned + Clone + Send + Sync + 'static,
 {
     PossibleValuesParser::new(names).try_map(|name| T::deserialize(toml::Value::String(name)))
+}
+
+/// Where a trained model is ranked.
+#[derive(Clone, Debug, clap::Args)]
+pub struct DeviceOption {
+    /// Where to rank; `auto` takes a real GPU where there is one.
+    #[arg(long, default_value = "auto", value_parser = choice::<DeviceName, _>(DeviceName::ALL.map(DeviceName::as_str)))]
+    pub device: DeviceName,
+}
+
+impl DeviceOption {
+    /// The device behind the name; tells which.
+    ///
+    /// # Errors
+    /// A device failure where it is not available.
+    pub fn find(&self, terminal: &Terminal) -> Result<Found, Failure> {
+        let found = device::find(self.device)?;
+        terminal.tell(&format!("device: {}", found.description));
+        Ok(found)
+    }
 }
 
 /// How to find, read and prepare data.

@@ -3,7 +3,7 @@
 use super::{Engine, State, losses::Losses, towers::Towers};
 use crate::{Batch, Error, Hyperparameters, Method, Tables};
 use burn::tensor::Device;
-use onebp_table::FusedInfoNce;
+use onebp_table::{FusedInfoNce, Ranked, Ranking};
 use std::time::Duration;
 
 /// Two tables and their fused step.
@@ -47,6 +47,10 @@ where
 
     fn tables(&self) -> Result<Tables, Error> {
         self.towers.view()
+    }
+
+    fn rank(&mut self, ranking: &Ranking<'_>) -> Result<Option<Ranked>, Error> {
+        self.towers.rank(ranking)
     }
 
     fn state(&mut self) -> Result<State, Error> {

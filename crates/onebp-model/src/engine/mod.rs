@@ -23,6 +23,7 @@ use crate::{
     device::{DeviceName, Found},
 };
 use onebp_table::{
+    Ranked, Ranking,
     cube::{CubeInfoNce, CubeTable},
     host::{HostInfoNce, HostTable},
 };
@@ -48,6 +49,16 @@ pub trait Engine: Send {
     /// # Errors
     /// [`Error::Execution`] where the device fails.
     fn tables(&self) -> Result<Tables, Error>;
+
+    /// Ranks on the engine's own device, by the tables as they would be evaluated now. Nothing where that is left to the
+    /// host: where the tables are there already, lists are very long, or a score is not finite.
+    ///
+    /// # Errors
+    /// [`Error::Execution`] where the device fails or the ranking does not fit the tables.
+    fn rank(&mut self, ranking: &Ranking<'_>) -> Result<Option<Ranked>, Error> {
+        let _ = ranking;
+        Ok(None)
+    }
 
     /// A copy of the whole state, the losses since the last [`Engine::take_loss`] included.
     ///

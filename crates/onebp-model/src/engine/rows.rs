@@ -10,7 +10,7 @@ use crate::{
     update::{Follow, Update},
 };
 use burn::tensor::{Device, Tensor, TensorData};
-use onebp_table::{Embedding, Grouping, Touched};
+use onebp_table::{Embedding, Grouping, Ranked, Ranking, Touched};
 
 /// Two tables and a loss of their rows.
 pub struct Rows<E: Embedding> {
@@ -94,6 +94,10 @@ impl<E: Embedding + Send> Engine for Rows<E> {
 
     fn tables(&self) -> Result<Tables, Error> {
         self.towers.view()
+    }
+
+    fn rank(&mut self, ranking: &Ranking<'_>) -> Result<Option<Ranked>, Error> {
+        self.towers.rank(ranking)
     }
 
     fn state(&mut self) -> Result<State, Error> {

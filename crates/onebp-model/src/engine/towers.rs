@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{Error, Hyperparameters, Method, Tables};
 use burn::tensor::Device;
-use onebp_table::Embedding;
+use onebp_table::{Embedding, Ranked, Ranking};
 
 /// The user table and the item table, on a device.
 pub(super) struct Towers<E: Embedding> {
@@ -27,6 +27,10 @@ impl<E: Embedding> Towers<E> {
 
     pub fn view(&self) -> Result<Tables, Error> {
         Ok(Tables { users: self.users.view()?, items: self.items.view()? })
+    }
+
+    pub fn rank(&mut self, ranking: &Ranking<'_>) -> Result<Option<Ranked>, Error> {
+        Ok(self.items.rank(&self.users, ranking)?)
     }
 
     pub fn store(&self, state: &mut State) -> Result<(), Error> {

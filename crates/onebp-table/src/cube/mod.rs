@@ -14,7 +14,7 @@
 //! | `moves` | the launches that move rows |
 //! | `state`, `table` | [`CubeTable`] |
 //! | `losses`, `info_nce` | the fused step, [`CubeInfoNce`] |
-//! | `ranking` | the best items of each user, [`CubeRanking`] |
+//! | `ranking` | the best items of each user and what truth items lose, [`CubeRanking`] |
 
 mod clock;
 mod columns;
@@ -33,5 +33,5 @@ mod testing;
 
 pub use gpu::{Limits, Traffic};
 pub use info_nce::CubeInfoNce;
-pub use ranking::{Best, CubeRanking, Seen};
+pub use ranking::CubeRanking;
 pub use table::CubeTable;

@@ -1,6 +1,7 @@
 //! A table on a device.
 
 use super::{
+    CubeRanking,
     clock::Ways,
     gpu::{Buffer, Gpu, Limits, Scratch, Traffic, failed},
     kernels::update::Source,
@@ -9,7 +10,7 @@ use super::{
     plan::Plan,
     state::State,
 };
-use crate::{Aggregation, Embedding, Error, Optimizer, Projection, Table, TableState, Touched};
+use crate::{Aggregation, Embedding, Error, Optimizer, Projection, Ranked, Ranking, Table, TableState, Touched};
 use burn::tensor::{Device, Tensor};
 
 /// A table of a CubeCL device, worked on in place.
@@ -25,6 +26,7 @@ pub struct CubeTable {
     pub(super) traffic: Traffic,
     /// Bound where a kernel of some rule has no use for an argument.
     pub(super) unused: Buffer,
+    ranking: CubeRanking,
 }
 
 impl CubeTable {
@@ -55,6 +57,7 @@ impl CubeTable {
             ways: Ways::default(),
             squares: Scratch::default(),
             traffic: Traffic::default(),
+            ranking: CubeRanking::default(),
         })
     }
 
@@ -160,6 +163,15 @@ impl Embedding for CubeTable {
             let state = self.state.as_ref()?;
             Some((state.clock.view(rows.map(|row| row as u32))?, state.moments()?))
         })
+    }
+
+    fn rank(&mut self, users: &Self, ranking: &Ranking<'_>) -> Result<Option<Ranked>, Error> {
+        // What is left behind where it fails is empty, and grows again.
+        let mut memory = std::mem::take(&mut self.ranking);
+        let found = memory.rank(users, self, ranking)?;
+        self.traffic = self.traffic.plus(memory.take_traffic());
+        self.ranking = memory;
+        Ok(found)
     }
 
     fn state(&self) -> Result<TableState, Error> {

@@ -3,7 +3,7 @@
 use crate::{
     data_source::{Source, directory, load_and_tell},
     failure::{Exit, Failure},
-    options::DataOptions,
+    options::{DataOptions, DeviceOption},
     output::{self, Terminal},
     run_folder::{self, Trained},
 };
@@ -22,6 +22,8 @@ pub struct Arguments {
     #[arg(long, value_name = "NAME|PATH")]
     data: Option<String>,
     #[command(flatten)]
+    device: DeviceOption,
+    #[command(flatten)]
     reading: DataOptions,
 }
 
@@ -38,15 +40,17 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
         return Err(Failure::usage("options for reading data say nothing without --data; add it, or leave them out"));
     }
     let trained = run_folder::open(&arguments.run, &terminal)?;
+    let found = arguments.device.find(&terminal)?;
+    let evaluate = |part: &Part| trained.parts.evaluate(&trained.tables, &found, part);
     let (name, report) = match &arguments.data {
-        None => (trained.data.name.clone(), trained.parts.evaluate(&trained.tables, &trained.parts.test)?),
+        None => (trained.data.name.clone(), evaluate(&trained.parts.test)?),
         Some(data) => {
             let source = Source::find(data, &directory(None))?;
             let options = arguments.reading.load_options();
             let other = load_and_tell(&source, &options, &terminal)?;
             let truth = translate(&other.dataset, &trained, other.sources.len() == 1, &terminal)?;
             let part = Part { name: "test", seen: trained.parts.test.seen.clone(), truth };
-            (source.short_name(), trained.parts.evaluate(&trained.tables, &part)?)
+            (source.short_name(), evaluate(&part)?)
         }
     };
     if terminal.json {

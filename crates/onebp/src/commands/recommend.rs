@@ -4,10 +4,12 @@ use crate::{
     failure::Failure,
     frame::{self, FileFormat},
     lookup::{self, Titles},
+    options::DeviceOption,
     output::{self, Terminal},
-    run_folder,
+    run_folder::{self, Trained},
 };
-use onebp_eval::{DotProduct, rank};
+use onebp_eval::{DotProduct, Scorer};
+use onebp_model::{Ranked, device::Found};
 use polars::prelude::{Column, DataFrame};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -33,6 +35,8 @@ pub struct Arguments {
     /// Titles of items: u.item, movies.dat, or two columns id and title.
     #[arg(long, value_name = "FILE")]
     items: Option<PathBuf>,
+    #[command(flatten)]
+    device: DeviceOption,
 }
 
 /// A line of the result. Ids are those of the data.
@@ -64,12 +68,11 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
     } else {
         arguments.user.iter().map(|raw| lookup::dense(ids, "user", raw)).collect::<Result<_, _>>()?
     };
-    let tables = &trained.tables;
-    let scorer = DotProduct::new(&tables.users.values, &tables.items.values, tables.users.dim)?;
-    let lists = rank(&scorer, &trained.parts.test.seen, &users, arguments.k, None)?;
+    let found = arguments.device.find(&terminal)?;
+    let lists = lists(&trained, &found, &users, arguments.k)?;
     let mut rows = Vec::new();
-    for (&user, list) in users.iter().zip(lists.lists()) {
-        for (rank, &(item, score)) in (1..).zip(list) {
+    for (&user, list) in users.iter().zip(lists) {
+        for (rank, (item, score)) in (1..).zip(list) {
             let item = trained.data.items.raw(item);
             rows.push(Row { user: ids.raw(user), item, rank, score, title: titles.of(item) });
         }
@@ -78,6 +81,27 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
         (Some(path), Some(format)) => write(&rows, &path, format, &terminal),
         _ => print(&rows, &terminal),
     }
+}
+
+/// Items and scores for each of `users`, best first.
+fn lists(trained: &Trained, found: &Found, users: &[u32], k: usize) -> Result<Vec<Vec<(u32, f32)>>, Failure> {
+    let (tables, part) = (&trained.tables, &trained.parts.test);
+    let scorer = DotProduct::new(&tables.users.values, &tables.items.values, tables.users.dim)?;
+    let k = k.min(tables.items.rows);
+    let Some(ranked) = onebp_model::rank(tables, found, &part.ranking(users, k))? else {
+        let ranking = onebp_eval::rank(&scorer, &part.seen, users, k, None)?;
+        return Ok(ranking.lists().map(<[_]>::to_vec).collect());
+    };
+    let list = |(&user, items): (&u32, &[u32])| {
+        let items: Vec<u32> = items.iter().copied().take_while(|&item| item != Ranked::NONE).collect();
+        let mut scores = vec![0.0; items.len()];
+        scorer.pairs(user, &items, &mut scores);
+        // As they are ranked on the host: a device may round otherwise. Adding +0.0 makes both zeros one.
+        let mut list: Vec<_> = items.into_iter().zip(scores.into_iter().map(|score| score + 0.0)).collect();
+        list.sort_unstable_by(|(a, x), (b, y)| y.total_cmp(x).then(a.cmp(b)));
+        list
+    };
+    Ok(users.iter().zip(ranked.items.chunks(k)).map(list).collect())
 }
 
 fn to_frame(rows: &[Row]) -> Result<DataFrame, Failure> {

@@ -32,6 +32,47 @@ fn recommend_gives_new_items_with_raw_ids() {
     assert_eq!(row["rank"], 1);
 }
 
+/// Devices rank alike, whatever device the model was trained on.
+#[test]
+fn devices_recommend_and_evaluate_alike() {
+    let place = trained();
+    let recommend = "recommend --run run --all -k 5 --json --device";
+    let evaluate = "evaluate --run run --json --device";
+    let refused = place.run(&format!("{recommend} gpu"));
+    assert_eq!(refused.code, 2);
+    assert!(refused.stderr.contains("[possible values: auto, ndarray, flex, wgpu]"), "{}", refused.stderr);
+    let ranked = place.run(&format!("{recommend} wgpu"));
+    if ranked.code == 4 && std::env::var_os("ONEBP_REQUIRE_WGPU").is_none() {
+        println!("skipped: {}", ranked.stderr);
+        return;
+    }
+    assert!(ranked.stderr.contains("device: wgpu"), "{}", ranked.stderr);
+    assert_eq!(ranked.stdout, place.ok(&format!("{recommend} ndarray")).stdout);
+    let every_candidate = "recommend --run run --user u3 -k 1000 --device";
+    let [here, there] = ["ndarray", "wgpu"].map(|name| place.ok(&format!("{every_candidate} {name}")).stdout);
+    assert_eq!(here, there);
+
+    let metrics = |name: &str| -> serde_json::Value {
+        let printed = place.ok(&format!("{evaluate} {name}")).stdout;
+        serde_json::from_str::<serde_json::Value>(&printed).unwrap()["metrics"].clone()
+    };
+    let (cpu, wgpu) = (metrics("ndarray"), metrics("wgpu"));
+    assert!(cpu.as_object().unwrap().keys().eq(wgpu.as_object().unwrap().keys()));
+    for (name, value) in cpu.as_object().unwrap() {
+        let (value, other) = (value.as_f64().unwrap(), wgpu[name].as_f64().unwrap());
+        assert!((value - other).abs() <= 1e-4 * value.max(1.0), "{name}: {value} {other}");
+    }
+
+    // A run on wgpu is watched there, and its last evaluation is repeated there to the bit.
+    let options = "--data small.csv --dim 4 --batch-size 64 --lr 0.05 --epochs 3 --eval-every 1 --device wgpu --quiet";
+    place.ok(&format!("train {options} --out there"));
+    let summary: serde_json::Value = serde_json::from_str(&place.read("there/summary.json")).unwrap();
+    let best = summary["best"]["NDCG@20"]["value"].as_f64().unwrap();
+    let evaluated = place.ok("evaluate --run there --json --device wgpu").stdout;
+    let evaluated: serde_json::Value = serde_json::from_str(&evaluated).unwrap();
+    assert_eq!(evaluated["metrics"]["NDCG@20"].as_f64(), Some(best));
+}
+
 #[test]
 fn recommend_writes_every_file_format() {
     let place = trained();

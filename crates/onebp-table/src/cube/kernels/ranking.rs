@@ -1,4 +1,4 @@
-//! Scores of blocks of users and items, and the best items of each user.
+//! Scores of blocks of users and items, the best items of each user, and what they lose to others.
 //!
 //! Blocks come transposed, `[d, users]` and `[d, items]`, and scores as `[items, users]`: neighbouring units are
 //! neighbouring users, and each reads its own column.
@@ -76,30 +76,52 @@ pub fn product<N: Size>(
     }
 }
 
-/// Words of the head of `select`.
+/// Words of the head of the kernels below.
 #[derive(Clone, Copy, Debug)]
-pub struct SelectHead {
+pub struct RankHead {
     /// Users of the block.
     pub users: u32,
     /// Section of where each user's seen items begin, `[users + 1]`.
     pub offsets: u32,
     /// Section of seen items, ascending for each user.
     pub seen: u32,
+    /// Pairs of a user and one of their truth items.
+    pub pairs: u32,
+    /// Section of the users of pairs, by their places in the block.
+    pub pair_users: u32,
+    /// Section of the items of pairs.
+    pub pair_items: u32,
 }
 
-impl SelectHead {
+impl RankHead {
     /// The words in their order.
-    pub fn words(&self) -> [u32; 3] {
-        let Self { users, offsets, seen } = *self;
-        [users, offsets, seen]
+    pub fn words(&self) -> [u32; 6] {
+        let Self { users, offsets, seen, pairs, pair_users, pair_items } = *self;
+        [users, offsets, seen, pairs, pair_users, pair_items]
     }
+}
+
+/// The first place from `low` on, before `beyond`, whose seen item is not below `from`; `beyond` where there is none.
+#[cube]
+fn first_seen(plan: &[u32], seen: u32, low: u32, beyond: u32, from: u32) -> u32 {
+    let mut low = low;
+    let mut high = beyond;
+    while low < high {
+        let middle = (low + high) / 2;
+        if plan[(seen + middle) as usize] < from {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    low
 }
 
 /// Carries the best `k` unseen items of every user over a block of items `first .. end`.
 ///
 /// Unit (part, user) reads the part's `length` items of the block in ascending order and keeps a list of its own, best
 /// first, `[parts, k, users]`: an item that ties with one in the list comes after it, so its score alone decides. `fresh`
-/// lists are emptied first. The first item whose score is not finite goes to `strays` `[parts, users]`.
+/// lists are emptied first. `strays` `[parts, users]` become 1 where a score is not finite.
 #[cube(launch_unchecked)]
 pub fn select(
     plan: &[u32],
@@ -130,25 +152,15 @@ pub fn select(
                 list_scores[list + slot * stride] = f32::min_value();
                 list_items[list + slot * stride] = NONE;
             }
-            strays[stray_at] = NONE;
+            strays[stray_at] = 0;
         }
         let from = min(first + part as u32 * length, end);
         let to = min(from + length, end);
 
-        // The first seen item that is not before this part.
         let offsets = plan[head + 1] as usize + user;
         let seen = plan[head + 2];
-        let mut low = plan[offsets];
         let beyond = plan[offsets + 1];
-        let mut high = beyond;
-        while low < high {
-            let middle = (low + high) / 2;
-            if plan[(seen + middle) as usize] < from {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
+        let mut low = first_seen(plan, seen, plan[offsets], beyond, from);
         let mut next = NONE.runtime();
         if low < beyond {
             next = plan[(seen + low) as usize];
@@ -159,8 +171,8 @@ pub fn select(
         let mut stray = strays[stray_at];
         for item in from..to {
             let score = scores[(item - first) as usize * stride + user];
-            if (u32::reinterpret(score) & 0x7f80_0000) == 0x7f80_0000 && stray == NONE {
-                stray = item;
+            if (u32::reinterpret(score) & 0x7f80_0000) == 0x7f80_0000 {
+                stray = 1u32;
             }
             if item == next {
                 low += 1;
@@ -192,8 +204,8 @@ pub fn select(
     }
 }
 
-/// Merges the lists of the parts of each user: `best` `[users, k]`, then the first stray item of each user, `[users]`;
-/// nothing is `u32::MAX`.
+/// Merges the lists of the parts of each user: `best` `[users, k]`, where `u32::MAX` is no item, then for each user whether
+/// a score is not finite, `[users]`.
 #[cube(launch_unchecked)]
 pub fn merge(
     list_scores: &[f32],
@@ -211,11 +223,11 @@ pub fn merge(
         let k = k as usize;
         // The next slot of every part's list.
         let mut slots = Array::<u32>::new(parts);
-        let mut stray = NONE.runtime();
+        let mut stray = 0u32.runtime();
         #[unroll]
         for part in 0..parts {
             slots[part] = 0u32;
-            stray = min(stray, strays[part * stride + user]);
+            stray |= strays[part * stride + user];
         }
         best[users as usize * k + user] = stray;
         for slot in 0..k {
@@ -245,5 +257,70 @@ pub fn merge(
                 }
             }
         }
+    }
+}
+
+/// Picks up the scores of the truth items that lie in a block of items `first .. end`: `truth` `[pairs]`.
+#[cube(launch_unchecked)]
+pub fn pick(plan: &[u32], scores: &[f32], truth: &mut [f32], head: u32, stride: u32, first: u32, end: u32) {
+    let head = head as usize;
+    let pair = ABSOLUTE_POS;
+    if pair < plan[head + 3] as usize {
+        let user = plan[plan[head + 4] as usize + pair] as usize;
+        let item = plan[plan[head + 5] as usize + pair];
+        if item >= first && item < end {
+            truth[pair] = scores[(item - first) as usize * stride as usize + user];
+        }
+    }
+}
+
+/// How many candidates of a block of items `first .. end` score above each truth item, plus how many do not score below it;
+/// added to `lost` `[parts, pairs]`, which starts from 0 where it is `fresh`.
+///
+/// Unit (part, pair) counts over the part's `length` items of the block. Seen items are counted along and taken off again:
+/// there are few of them, and the long loop has no branch.
+#[cube(launch_unchecked)]
+pub fn count(
+    plan: &[u32],
+    scores: &[f32],
+    truth: &[f32],
+    lost: &mut [u32],
+    head: u32,
+    stride: u32,
+    first: u32,
+    end: u32,
+    length: u32,
+    parts: u32,
+    fresh: u32,
+) {
+    let head = head as usize;
+    let stride = stride as usize;
+    let pairs = plan[head + 3] as usize;
+    let part = ABSOLUTE_POS / pairs;
+    let pair = ABSOLUTE_POS % pairs;
+    if part < parts as usize {
+        let user = plan[plan[head + 4] as usize + pair] as usize;
+        let own = truth[pair];
+        let from = min(first + part as u32 * length, end);
+        let to = min(from + length, end);
+        let mut counted = 0u32.runtime();
+        for item in from..to {
+            let score = scores[(item - first) as usize * stride + user];
+            counted += u32::cast_from(score > own) + u32::cast_from(score >= own);
+        }
+        let offsets = plan[head + 1] as usize + user;
+        let seen = plan[head + 2];
+        let beyond = plan[offsets + 1];
+        let low = first_seen(plan, seen, plan[offsets], beyond, from);
+        let high = first_seen(plan, seen, low, beyond, to);
+        for at in low..high {
+            let item = plan[(seen + at) as usize];
+            let score = scores[(item - first) as usize * stride + user];
+            counted -= u32::cast_from(score > own) + u32::cast_from(score >= own);
+        }
+        if fresh == 0 {
+            counted += lost[ABSOLUTE_POS];
+        }
+        lost[ABSOLUTE_POS] = counted;
     }
 }
