@@ -24,6 +24,8 @@ pub enum Purpose {
     InitItems = 6,
     /// The built-in synthetic data set.
     Synthetic = 7,
+    /// Further positives of a row.
+    Positives = 8,
 }
 
 /// All random numbers of one seed and purpose.
@@ -126,6 +128,13 @@ impl Words {
             }
         }
         (product >> 32) as u32
+    }
+
+    /// Uniform in [0, 1), 53 bits.
+    #[inline]
+    pub fn unit(&mut self) -> f64 {
+        let bits = u64::from(self.word()) << 32 | u64::from(self.word());
+        (bits >> 11) as f64 / (1u64 << 53) as f64
     }
 }
 

@@ -1,47 +1,69 @@
 //! The batches of an epoch.
 
-use crate::{Batch, sampler::Uniform};
+use crate::{Batch, Error, Hyperparameters, Method, sampler::Static};
 use onebp_data::{
     Csr,
     random::{Purpose, Random},
 };
 use rayon::prelude::*;
 
-/// One epoch: every training pair once, in a seeded order, cut into batches.
-///
-/// The order and the negatives depend on (seed, epoch, position) only, so another batch size, thread count or device sees
-/// the same rows.
-pub struct Epoch<'a> {
-    train: &'a Csr,
-    sampler: &'a Uniform<'a>,
-    order: Vec<(u32, u32)>,
-    number: u32,
-    batch_size: usize,
-    keep_last: bool,
+/// How the batches of every epoch come about.
+#[derive(Clone, Debug)]
+pub struct Batches<'a> {
+    /// Training pairs.
+    pub train: &'a Csr,
+    /// Draws negatives.
+    pub sampler: Static<'a>,
+    /// Positives of a row, Mp: its own, then others of its user, drawn with repetition.
+    pub positives: usize,
+    /// Pairs in a batch, B.
+    pub batch_size: usize,
+    /// Keep the incomplete last batch. Otherwise it is dropped, as the authors do, unless it is the only one.
+    pub keep_last: bool,
+    /// Seed of the order and of the other positives.
+    pub seed: u64,
 }
 
-impl<'a> Epoch<'a> {
-    /// Shuffles the pairs of `train` for epoch `number`.
+impl<'a> Batches<'a> {
+    /// The batches of `method` for the pairs `train`, at least one.
     ///
-    /// The incomplete last batch is dropped, as the authors do, unless `keep_last` is set or it is the only one.
-    pub fn new(
-        train: &'a Csr,
-        sampler: &'a Uniform<'a>,
-        seed: u64,
-        number: u32,
-        batch_size: usize,
-        keep_last: bool,
-    ) -> Self {
-        let mut order: Vec<_> = train.pairs().collect();
-        Random::new(seed, Purpose::Shuffle).shuffle(&mut order, number, 0);
-        Self { train, sampler, order, number, batch_size, keep_last }
+    /// # Errors
+    /// [`Error::Parameter`] where a parameter leaves nothing to draw from.
+    pub fn new(method: &Method, hyper: &Hyperparameters, train: &'a Csr, seed: u64) -> Result<Self, Error> {
+        Ok(Self {
+            train,
+            sampler: Static::new(train, method.sampler.proposal(train)?, hyper.negatives, seed),
+            positives: method.loss.positives(),
+            batch_size: hyper.batch_size,
+            keep_last: hyper.keep_last,
+            seed,
+        })
     }
 
+    /// Shuffles the pairs for epoch `number`.
+    pub fn epoch(&'a self, number: u32) -> Epoch<'a> {
+        let mut order: Vec<_> = self.train.pairs().collect();
+        Random::new(self.seed, Purpose::Shuffle).shuffle(&mut order, number, 0);
+        Epoch { batches: self, order, number }
+    }
+}
+
+/// One epoch: every training pair once, in a seeded order, cut into batches.
+///
+/// The order, the negatives and the other positives depend on (seed, epoch, position) only, so another batch size, thread
+/// count or device sees the same rows.
+pub struct Epoch<'a> {
+    batches: &'a Batches<'a>,
+    order: Vec<(u32, u32)>,
+    number: u32,
+}
+
+impl Epoch<'_> {
     /// Number of batches.
     pub fn len(&self) -> usize {
-        let whole = self.order.len() / self.batch_size;
-        let rest = self.order.len() % self.batch_size;
-        whole + usize::from(rest > 0 && (self.keep_last || whole == 0))
+        let whole = self.order.len() / self.batch_size();
+        let rest = self.order.len() % self.batch_size();
+        whole + usize::from(rest > 0 && (self.batches.keep_last || whole == 0))
     }
 
     /// Whether there is no batch, as without training pairs.
@@ -51,17 +73,17 @@ impl<'a> Epoch<'a> {
 
     /// Number of users M and items N.
     pub fn tables(&self) -> (usize, usize) {
-        (self.train.rows(), self.train.columns())
+        (self.batches.train.rows(), self.batches.train.columns())
     }
 
     /// Rows of a whole batch, B.
     pub fn batch_size(&self) -> usize {
-        self.batch_size
+        self.batches.batch_size
     }
 
-    /// Negatives per positive, S.
-    pub fn negatives(&self) -> usize {
-        self.sampler.negatives()
+    /// Items of a row, Mp + S.
+    pub fn width(&self) -> usize {
+        self.batches.positives + self.batches.sampler.negatives()
     }
 
     /// Batch `index` below [`Epoch::len`].
@@ -71,11 +93,11 @@ impl<'a> Epoch<'a> {
         Batch::new(batch.users, batch.items, batch.weights, self.tables())
     }
 
-    /// Draws the rows of batch `index` into `batch`, negatives in parallel. Their groups are left to [`Batch::group`].
+    /// Draws the rows of batch `index` into `batch`, in parallel. Their groups are left to [`Batch::group`].
     pub fn draw(&self, index: usize, batch: &mut Batch) {
-        let start = index * self.batch_size;
-        let rows = &self.order[start..self.order.len().min(start + self.batch_size)];
-        let width = 1 + self.sampler.negatives();
+        let start = index * self.batch_size();
+        let rows = &self.order[start..self.order.len().min(start + self.batch_size())];
+        let width = self.width();
         batch.users.clear();
         batch.users.extend(rows.iter().map(|&(user, _)| user));
         batch.items.resize(rows.len() * width, 0);
@@ -84,30 +106,46 @@ impl<'a> Epoch<'a> {
         let items = batch.items.par_chunks_mut(GRAIN * width);
         let chunks = items.zip(batch.weights.par_chunks_mut(GRAIN)).zip(rows.par_chunks(GRAIN)).enumerate();
         chunks.for_each(|(chunk, ((items, weights), rows))| {
-            for (row, &(user, positive)) in rows.iter().enumerate() {
+            for (row, &pair) in rows.iter().enumerate() {
                 if let Some(&(later, _)) = rows.get(row + 2) {
-                    self.sampler.announce(later);
+                    self.batches.sampler.announce(later);
                 }
                 let position = (start + chunk * GRAIN + row) as u64;
-                let items = &mut items[row * width..(row + 1) * width];
-                items[0] = positive;
-                // Without a negative the row must still name items: its positive, at weight 0.
-                items[1..].fill(positive);
-                let found = self.sampler.draw(user, self.number, position, &mut items[1..]);
+                let found = self.draw_row(pair, position, &mut items[row * width..(row + 1) * width]);
                 weights[row] = if found { 1.0 } else { 0.0 };
             }
         });
+    }
+
+    /// Draws the items of one row: its positive, other positives, negatives. Returns whether there was any negative.
+    fn draw_row(&self, (user, positive): (u32, u32), position: u64, items: &mut [u32]) -> bool {
+        let Batches { train, sampler, positives, seed, .. } = self.batches;
+        // Without a negative the row must still name items: its positive, at weight 0.
+        items.fill(positive);
+        let (chosen, negatives) = items.split_at_mut(*positives);
+        if chosen.len() > 1 {
+            let owned = train.row(user);
+            let mut words = Random::new(*seed, Purpose::Positives).words(self.number, position);
+            chosen[1..].fill_with(|| owned[words.below(owned.len() as u32) as usize]);
+        }
+        sampler.draw(user, self.number, position, negatives)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sampler::Proposal;
     use std::collections::HashSet;
 
     fn train() -> Csr {
         let pairs: Vec<_> = (0..7u32).flat_map(|u| (0..5u32).map(move |k| (u, (u * 3 + k * 2) % 40))).collect();
         Csr::from_pairs(7, 40, &pairs).unwrap()
+    }
+
+    fn batches(train: &Csr, batch_size: usize, keep_last: bool) -> Batches<'_> {
+        let sampler = Static::new(train, Proposal::Uniform(40), 3, 9);
+        Batches { train, sampler, positives: 1, batch_size, keep_last, seed: 9 }
     }
 
     fn rows(epoch: &Epoch) -> Vec<(u32, u32, Vec<u32>)> {
@@ -123,24 +161,39 @@ mod tests {
     #[test]
     fn every_pair_once_and_the_rest_dropped_or_kept() {
         let train = train();
-        let sampler = Uniform::new(&train, 3, 9);
-        let kept = Epoch::new(&train, &sampler, 9, 1, 8, true);
-        let seen: HashSet<_> = rows(&kept).into_iter().map(|(u, i, _)| (u, i)).collect();
+        let seen: HashSet<_> = rows(&batches(&train, 8, true).epoch(1)).into_iter().map(|(u, i, _)| (u, i)).collect();
         assert_eq!(seen.len(), train.len());
         assert_eq!(seen, train.pairs().collect());
-        assert_eq!(Epoch::new(&train, &sampler, 9, 1, 8, false).len(), train.len() / 8);
-        assert_eq!(Epoch::new(&train, &sampler, 9, 1, 1000, false).len(), 1, "a single short batch is kept");
+        assert_eq!(batches(&train, 8, false).epoch(1).len(), train.len() / 8);
+        assert_eq!(batches(&train, 1000, false).epoch(1).len(), 1, "a single short batch is kept");
     }
 
     #[test]
     fn rows_do_not_depend_on_batch_size_or_threads() {
         let train = train();
-        let sampler = Uniform::new(&train, 3, 9);
-        let one = rows(&Epoch::new(&train, &sampler, 9, 4, 1000, true));
-        let many = rows(&Epoch::new(&train, &sampler, 9, 4, 4, true));
+        let whole = batches(&train, 1000, true);
+        let one = rows(&whole.epoch(4));
+        let many = rows(&batches(&train, 4, true).epoch(4));
         assert_eq!(one, many);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
-        assert_eq!(one, pool.install(|| rows(&Epoch::new(&train, &sampler, 9, 4, 1000, true))));
-        assert_ne!(one, rows(&Epoch::new(&train, &sampler, 9, 5, 1000, true)), "fresh order and negatives every epoch");
+        assert_eq!(one, pool.install(|| rows(&whole.epoch(4))));
+        assert_ne!(one, rows(&whole.epoch(5)), "fresh order and negatives every epoch");
+    }
+
+    /// Other positives are the user's own and come beside the same negatives.
+    #[test]
+    fn other_positives_belong_to_the_user() {
+        let train = train();
+        let plain = batches(&train, 8, true);
+        let more = Batches { positives: 4, ..plain.clone() };
+        let mut others = HashSet::new();
+        for ((user, positive, negatives), (_, own, items)) in
+            rows(&plain.epoch(1)).into_iter().zip(rows(&more.epoch(1)))
+        {
+            assert_eq!((positive, &negatives[..]), (own, &items[3..]));
+            assert!(items[..3].iter().all(|item| train.contains(user, *item)));
+            others.extend(items[..3].iter().map(|&item| (user, item)));
+        }
+        assert!(others.len() > train.len() / 2, "not always the same ones");
     }
 }

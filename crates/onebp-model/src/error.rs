@@ -39,6 +39,11 @@ impl From<onebp_table::Error> for Error {
     }
 }
 
+/// Refuses a parameter that is not `ok`.
+pub(crate) fn within(ok: bool, name: &'static str, value: &dyn ToString, expected: &'static str) -> Result<(), Error> {
+    if ok { Ok(()) } else { Err(Error::Parameter { name, value: value.to_string(), expected }) }
+}
+
 impl Error {
     /// An error of the table `name`.
     pub(crate) fn of_table(name: &str, error: onebp_table::Error) -> Self {

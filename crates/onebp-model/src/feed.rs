@@ -39,7 +39,7 @@ impl<'a> Feed<'a> {
     pub fn new(epoch: Epoch<'a>, first: usize) -> Self {
         let (users, items) = epoch.tables();
         let side = |rows| Side { grouping: Grouping::new(rows), last: vec![(0, 0); rows] };
-        let places = epoch.batch_size() * (1 + epoch.negatives());
+        let places = epoch.batch_size() * epoch.width();
         let ahead = (PLACES_AHEAD / places.max(1)).clamp(1, MOST_AHEAD);
         let (users, items) = (side(users), side(items));
         Self { epoch, next: first, ahead, ready: VecDeque::new(), spare: Vec::new(), users, items }
@@ -117,7 +117,10 @@ impl Side {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sampler::Uniform;
+    use crate::{
+        Batches,
+        sampler::{Proposal, Static},
+    };
     use onebp_data::Csr;
 
     /// Every batch of the epoch in order, and each row's rest is the distance to its next batch where that is in reach,
@@ -126,8 +129,9 @@ mod tests {
     fn batches_come_in_order_and_know_when_their_rows_come_again() {
         let pairs: Vec<_> = (0..40u32).flat_map(|u| (0..9u32).map(move |k| (u, (u * 7 + k * 5) % 90))).collect();
         let train = Csr::from_pairs(40, 90, &pairs).unwrap();
-        let sampler = Uniform::new(&train, 3, 7);
-        let epoch = |number| Epoch::new(&train, &sampler, 7, number, 8, true);
+        let sampler = Static::new(&train, Proposal::Uniform(90), 3, 7);
+        let batches = Batches { train: &train, sampler, positives: 1, batch_size: 8, keep_last: true, seed: 7 };
+        let epoch = |number| batches.epoch(number);
         let mut feed = Feed::new(epoch(1), 0);
         for number in [1, 2] {
             let plain = epoch(number);

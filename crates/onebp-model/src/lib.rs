@@ -13,12 +13,13 @@ mod error;
 mod feed;
 pub mod loss;
 mod method;
+pub mod part;
 mod ranking;
 pub mod sampler;
 mod two_tower;
 pub mod update;
 
-pub use epoch::Epoch;
+pub use epoch::{Batches, Epoch};
 pub use error::Error;
 pub use feed::Feed;
 pub use method::{Hyperparameters, Method};

@@ -1,47 +1,54 @@
-//! Methods as data: each is one choice of encoder, sampler, loss and update.
+//! Methods as data: each is one choice of sampler, loss and update.
 
 use crate::{
     Error,
-    update::{Aggregation, Duplicates, Update},
+    error::within,
+    loss::Loss,
+    part,
+    sampler::Sampler,
+    update::{Aggregation, Duplicates, Update, UpdateName},
 };
 use onebp_table::{Optimizer, Rule};
 use serde::{Deserialize, Serialize};
 
-/// A method of the paper, by its name on the command line.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// One choice from each box of the paper's Figure 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Method {
-    /// The paper's method: backpropagation into the items, users follow by aggregation.
-    #[default]
-    #[serde(rename = "onebp")]
-    OneBp,
-    /// Backpropagation into both towers (`MF` in Table 2).
-    TwoBp,
-    /// Backpropagation into the users, items follow (`user only` in Table 3).
-    UserOnly,
+pub struct Method {
+    /// Negative sampling.
+    #[serde(with = "part")]
+    pub sampler: Sampler,
+    /// Loss computing.
+    #[serde(with = "part")]
+    pub loss: Loss,
+    /// Updating.
+    pub update: UpdateName,
 }
 
 impl Method {
-    /// All methods, in the order in which help texts list them.
-    pub const ALL: [Method; 3] = [Self::OneBp, Self::TwoBp, Self::UserOnly];
+    /// The paper's method: table lookup, uniform negatives, InfoNCE, backpropagation into the items alone.
+    pub const ONE_BP: Self = Self::of(UpdateName::OneBp);
+    /// Backpropagation into both towers: `MF` of Table 2.
+    pub const TWO_BP: Self = Self::of(UpdateName::TwoBp);
+    /// Backpropagation into the users, items follow: `user only` of Table 3.
+    pub const USER_ONLY: Self = Self::of(UpdateName::UserOnly);
 
-    /// The name on the command line and in configuration files.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::OneBp => "onebp",
-            Self::TwoBp => "two-bp",
-            Self::UserOnly => "user-only",
-        }
+    const fn of(update: UpdateName) -> Self {
+        Self { sampler: Sampler::Uniform, loss: Loss::InfoNce, update }
     }
 
     /// The update rule under these hyper-parameters.
-    pub fn update(self, hyper: &Hyperparameters) -> Update {
-        let aggregation = Aggregation { beta: hyper.beta, duplicates: hyper.duplicates };
-        match self {
-            Self::OneBp => Update::OneBp(aggregation),
-            Self::TwoBp => Update::TwoBp,
-            Self::UserOnly => Update::UserOnly(aggregation),
-        }
+    pub fn update(&self, hyper: &Hyperparameters) -> Update {
+        self.update.with(Aggregation { beta: hyper.beta, duplicates: hyper.duplicates })
+    }
+
+    /// Checks the parameters of every part.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] names the first one out of range.
+    pub fn check(&self) -> Result<(), Error> {
+        self.sampler.check()?;
+        self.loss.check()
     }
 }
 
@@ -83,9 +90,6 @@ impl Hyperparameters {
     /// # Errors
     /// [`Error::Parameter`] names the first value out of range.
     pub fn check(&self) -> Result<(), Error> {
-        let within = |ok: bool, name, value: &dyn ToString, expected| {
-            if ok { Ok(()) } else { Err(Error::Parameter { name, value: value.to_string(), expected }) }
-        };
         let positive = |x: f64| x > 0.0 && x.is_finite();
         within((1..=65_536).contains(&self.dim), "dim", &self.dim, "between 1 and 65536")?;
         within((1..=1 << 24).contains(&self.batch_size), "batch-size", &self.batch_size, "between 1 and 16777216")?;

@@ -13,9 +13,7 @@
 
 use crate::{Error, Parts, Settings, summary::median};
 use onebp_data::Csr;
-use onebp_model::{
-    Batch, Epoch, Feed, Rule, Tables, device::DeviceName, device::Found, engine::Engine, sampler::Uniform,
-};
+use onebp_model::{Batch, Batches, Epoch, Feed, Rule, Tables, device::DeviceName, device::Found, engine::Engine};
 use onebp_table::host::{Machine, peak_memory};
 use serde::Serialize;
 use std::{collections::BTreeMap, time::Instant};
@@ -125,8 +123,8 @@ impl Workload<'_> {
         let tables = Tables::init(fit.rows(), fit.columns(), hyper.dim, settings.seed);
         let mut engine = settings.engine.build(settings.method, hyper, &tables, found)?;
         drop(tables);
-        let sampler = Uniform::new(fit, hyper.negatives, settings.seed);
-        let epoch = |number| Epoch::new(fit, &sampler, settings.seed, number, hyper.batch_size, hyper.keep_last);
+        let batches = Batches::new(&settings.method, hyper, fit, settings.seed)?;
+        let epoch = |number| batches.epoch(number);
         let first = epoch(1);
         let steps = first.len();
         let mut feed = Feed::new(first, 0);

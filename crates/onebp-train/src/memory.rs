@@ -50,7 +50,8 @@ mod tests {
 
     fn settings(engine: EngineName, hyper: Hyperparameters) -> Settings {
         Settings {
-            method: Method::OneBp,
+            name: "onebp".into(),
+            method: Method::ONE_BP,
             hyper,
             engine,
             epochs: 1,

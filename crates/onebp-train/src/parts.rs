@@ -222,7 +222,7 @@ mod tests {
         for on in devices.into_iter().flatten() {
             for name in [EngineName::Autodiff, EngineName::Rows, EngineName::Fused] {
                 let tables = Tables::init(USERS, ITEMS, 8, 3);
-                let mut engine = name.build(Method::TwoBp, &hyper(8), &tables, &on).unwrap();
+                let mut engine = name.build(Method::TWO_BP, &hyper(8), &tables, &on).unwrap();
                 for step in 0..5 {
                     let items = ids(step, ITEMS as u32).into_iter().flat_map(|item| [item, (item + 50) % ITEMS as u32]);
                     let users = ids(step + 9, USERS as u32);

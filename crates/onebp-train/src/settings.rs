@@ -10,6 +10,9 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Settings {
+    /// What the method is called; its parts decide.
+    #[serde(skip)]
+    pub name: String,
     /// The method.
     pub method: Method,
     /// Its hyper-parameters.
@@ -75,6 +78,7 @@ impl Settings {
         let refuse = |problem: &str, remedy: &str| {
             Err(Error::Settings { problem: problem.to_string(), remedy: remedy.to_string() })
         };
+        self.method.check()?;
         self.hyper.check()?;
         if self.epochs == 0 {
             return refuse("epochs = 0 trains nothing", "give at least 1");

@@ -3,7 +3,6 @@
 use crate::{Error, Protocol, Settings, atomic, protocol::Best};
 use onebp_data::Statistics;
 use onebp_eval::Report;
-use onebp_model::Method;
 use serde::Serialize;
 use std::{collections::BTreeMap, path::Path};
 
@@ -12,8 +11,8 @@ const FILE: &str = "summary.json";
 /// The outcome of a finished run.
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
-    /// The method.
-    pub method: Method,
+    /// Name of the method.
+    pub method: String,
     /// What was computed: hyper-parameters, engine, protocol, seed.
     pub settings: Settings,
     /// How the reported numbers were selected.

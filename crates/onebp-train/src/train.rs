@@ -9,7 +9,7 @@ use crate::{
 };
 use onebp_data::{Dataset, Statistics};
 use onebp_eval::Report;
-use onebp_model::{Epoch, Feed, Tables, device::Found, engine::Engine, sampler::Uniform};
+use onebp_model::{Batches, Feed, Tables, device::Found, engine::Engine};
 use std::{
     collections::BTreeMap,
     path::Path,
@@ -131,8 +131,7 @@ impl<'a> Run<'a> {
         let Settings { seed, eval_every, epochs, .. } = *self.settings;
         let hyper = &self.settings.hyper;
         let fit = &self.parts.fit;
-        let sampler = Uniform::new(fit, hyper.negatives, seed);
-        let epoch_of = |number| Epoch::new(fit, &sampler, seed, number, hyper.batch_size, hyper.keep_last);
+        let batches_of = Batches::new(&self.settings.method, hyper, fit, seed)?;
         let mut feed: Option<Feed> = None;
         if !self.checkpoints.exists() {
             // The first checkpoint comes before the first row: rows without one are those of a run that lost it.
@@ -147,7 +146,7 @@ impl<'a> Run<'a> {
         while !self.is_over() {
             let number = self.progress.epoch + 1;
             let mut clock = Instant::now();
-            let epoch = epoch_of(number);
+            let epoch = batches_of.epoch(number);
             let batches = epoch.len();
             if self.progress.batch > batches {
                 return Err(Error::Run {
@@ -261,7 +260,7 @@ impl<'a> Run<'a> {
             (Protocol::Validated, None) => at(&last, self.progress.epoch),
         };
         Ok(Summary {
-            method: self.settings.method,
+            method: self.settings.name.clone(),
             settings: self.settings.clone(),
             protocol: self.settings.protocol,
             protocol_text: self.settings.protocol.describe().into(),

@@ -89,7 +89,7 @@ mod tests {
             "{}",
             error("lr = \"fast\"")
         );
-        assert!(error("method = \"thrice\"").contains("unknown variant `thrice`"));
+        assert!(error("method = \"thrice\"").contains("unknown method `thrice`; known are onebp, "));
         assert!(error("dim = \n").starts_with(":1: "), "{}", error("dim = \n"));
         assert!(error("compare = [\"magic\"]").contains("expected some of"));
     }

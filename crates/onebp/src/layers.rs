@@ -1,9 +1,15 @@
 //! Layers of options: flags over file over preset over defaults, all of them TOML tables with the same keys.
 
-use crate::{config_file::suggestion, failure::Failure, options::TrainOptions};
+use crate::{
+    config_file::suggestion,
+    failure::Failure,
+    methods::{MethodName, Named, PARTS},
+    options::TrainOptions,
+};
+use onebp_model::{loss::Loss, part::Part, sampler::Sampler};
 use onebp_train::Protocol;
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 /// The options with every default in place, and where each value came from.
 #[derive(Clone, Debug)]
@@ -29,7 +35,7 @@ impl TrainOptions {
     /// # Errors
     /// A usage failure for an unknown preset.
     pub fn resolve(flags: &Self, file: &Self, preset_of: impl Fn(&str) -> Option<String>) -> Result<Resolved, Failure> {
-        let defaults = Defaults::load()?;
+        let defaults = Defaults::get();
         let mut layers = vec![("flag", flags.to_table()?), ("file", file.to_table()?)];
         let explicit = layers.clone();
         let given = |key: &str| explicit.iter().find_map(|(_, table)| table.get(key)).cloned();
@@ -37,7 +43,7 @@ impl TrainOptions {
             let value = given(key).or_else(|| defaults.general.get(key).cloned());
             value.and_then(|value| value.as_str().map(str::to_string)).unwrap_or_default()
         };
-        let method = text("method");
+        let method: MethodName = text("method").parse().map_err(Failure::usage)?;
         // Presets are for Adam; the step sizes of other optimizers have nothing in common with theirs.
         layers.extend(defaults.optimizer.get(&text("optimizer")).map(|table| ("optimizer", table.clone())));
         let named = given("preset").and_then(|name| name.as_str().map(str::to_string));
@@ -47,11 +53,12 @@ impl TrainOptions {
                 let known: Vec<String> = defaults.preset.keys().cloned().collect();
                 Failure::usage(format!("unknown preset `{name}`{}", suggestion(name, &known)))
             })?;
-            let by_method = table.remove("method").and_then(|methods| methods.get(&method)?.as_table().cloned());
+            let by_method =
+                table.remove("method").and_then(|methods| methods.get(method.as_str())?.as_table().cloned());
             layers.extend(by_method.map(|table| ("preset", table)));
             layers.push(("preset", table));
         }
-        layers.extend(defaults.method.get(&method).map(|table| ("method", table.clone())));
+        layers.extend(method.named().map(|named| ("method", named.options.clone())));
         layers.push(("default", defaults.general.clone()));
 
         let mut merged = toml::Table::new();
@@ -80,38 +87,56 @@ impl TrainOptions {
 
 /// Adds the defaults, and the names of presets, to the help of the flags of `onebp train`.
 pub fn with_defaults(train: clap::Command) -> clap::Command {
-    let Ok(defaults) = Defaults::load() else { return train };
+    let defaults = Defaults::get();
     train.mut_args(|argument| {
         let (Some(name), Some(help)) = (argument.get_long(), argument.get_help()) else { return argument };
         let word = |value: &toml::Value| value.as_str().map_or_else(|| value.to_string(), str::to_string);
-        let of_methods =
-            defaults.optimizer.iter().chain(&defaults.method).filter_map(|(owner, table)| {
-                table.get(name).map(|value| format!("; {owner} by itself: {}", word(value)))
-            });
+        let methods = defaults.method.iter().map(|named| (&named.name, &named.options));
+        let owners = defaults.optimizer.iter().chain(methods.filter(|_| !PARTS.contains(&name)));
+        let by_owner = owners
+            .filter_map(|(owner, table)| table.get(name).map(|value| format!("; {owner} by itself: {}", word(value))));
         let help = match (name, defaults.general.get(name)) {
+            ("sampler", _) => format!("{help} [default: that of the method; known: {}]", known(Sampler::all())),
+            ("loss", _) => format!("{help} [default: that of the method; known: {}]", known(Loss::all())),
+            ("update", _) => format!("{help} [default: that of the method]"),
             ("preset", _) => {
                 let names: Vec<&str> = defaults.preset.keys().map(String::as_str).collect();
                 format!("{help} [known: {}]", names.join(", "))
             }
-            (_, Some(value)) => format!("{help} [default: {}{}]", word(value), of_methods.collect::<String>()),
+            (_, Some(value)) => format!("{help} [default: {}{}]", word(value), by_owner.collect::<String>()),
             _ => return argument,
         };
         argument.help(help)
     })
 }
 
+/// Parts with their default parameters, for a help text.
+fn known<T: serde::Serialize, const K: usize>(parts: [T; K]) -> String {
+    parts.map(|part| Part(part).to_string()).join("; ")
+}
+
 /// The table of defaults.
-#[derive(Deserialize)]
-struct Defaults {
-    general: toml::Table,
-    optimizer: BTreeMap<String, toml::Table>,
-    method: BTreeMap<String, toml::Table>,
-    preset: BTreeMap<String, toml::Table>,
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Defaults {
+    /// For everything.
+    pub general: toml::Table,
+    /// By optimizer.
+    pub optimizer: BTreeMap<String, toml::Table>,
+    /// The methods.
+    pub method: Vec<Named>,
+    /// By data set.
+    pub preset: BTreeMap<String, toml::Table>,
 }
 
 impl Defaults {
-    fn load() -> Result<Self, Failure> {
-        toml::from_str(include_str!("defaults.toml")).map_err(|error| Failure::usage(error.to_string()))
+    /// What `defaults.toml` says.
+    pub fn get() -> &'static Self {
+        static DEFAULTS: LazyLock<Defaults> = LazyLock::new(|| {
+            // The file is part of the program, and a test reads it.
+            toml::from_str(include_str!("defaults.toml")).unwrap_or_default()
+        });
+        &DEFAULTS
     }
 }
 
@@ -119,7 +144,7 @@ impl Defaults {
 mod tests {
     use super::*;
     use crate::options::DataOptions;
-    use onebp_model::{Method, Rule, update::Duplicates};
+    use onebp_model::{Rule, update::Duplicates};
 
     fn resolve(flags: &TrainOptions, file: &TrainOptions) -> Resolved {
         TrainOptions::resolve(flags, file, |data| Some(data.to_string())).unwrap()
@@ -127,9 +152,9 @@ mod tests {
 
     #[test]
     fn every_preset_resolves_for_every_method_and_passes_the_checks() {
-        let defaults = Defaults::load().unwrap();
+        let defaults: Defaults = toml::from_str(include_str!("defaults.toml")).unwrap();
         for name in defaults.preset.keys() {
-            for method in Method::ALL {
+            for method in MethodName::all() {
                 let flags =
                     TrainOptions { preset: Some(name.clone()), method: Some(method), ..TrainOptions::default() };
                 let resolved = resolve(&flags, &TrainOptions::default());
@@ -148,10 +173,10 @@ mod tests {
         assert_eq!((options.weight_decay, options.beta), (Some(1e-6), Some(0.99)));
         assert_eq!(resolved.preset.as_deref(), Some("ml-1m"));
 
-        let two_bp = TrainOptions { method: Some(Method::TwoBp), ..flags };
+        let two_bp = TrainOptions { method: Some("two-bp".parse().unwrap()), ..flags };
         let resolved = resolve(&two_bp, &TrainOptions::default());
         assert_eq!(resolved.options.lr, Some(5e-4), "the preset knows the method");
-        let user_only = TrainOptions { method: Some(Method::UserOnly), ..Default::default() };
+        let user_only = TrainOptions { method: Some("user-only".parse().unwrap()), ..Default::default() };
         let resolved = resolve(&user_only, &TrainOptions::default());
         assert_eq!(resolved.options.duplicates, Some(Duplicates::Last), "so do the defaults");
     }
@@ -170,7 +195,8 @@ mod tests {
 
     #[test]
     fn the_saved_configuration_resolves_to_itself() {
-        let flags = TrainOptions { data: Some("ml-100k".into()), method: Some(Method::TwoBp), ..Default::default() };
+        let flags =
+            TrainOptions { data: Some("ml-100k".into()), method: Some("mf".parse().unwrap()), ..Default::default() };
         let resolved = resolve(&flags, &TrainOptions::default()).options;
         let saved = TrainOptions::from_toml(&resolved.to_toml().unwrap()).unwrap();
         assert_eq!(saved, resolved);

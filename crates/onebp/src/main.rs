@@ -8,6 +8,7 @@ mod failure;
 mod frame;
 mod layers;
 mod lookup;
+mod methods;
 mod options;
 mod output;
 mod run_folder;
@@ -47,6 +48,8 @@ enum Command {
     Export(commands::export::Arguments),
     /// Time epochs of training, and tell how much of the machine they use.
     Bench(Box<commands::bench::Arguments>),
+    /// List the methods, and the parts that they are made of.
+    Methods,
     /// Look at data, or prepare it once for many runs.
     Data(commands::data::Arguments),
     /// Print a completion script for a shell.
@@ -65,6 +68,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Similar(arguments) => commands::similar::run(arguments, terminal),
         Command::Export(arguments) => commands::export::run(arguments, terminal),
         Command::Bench(arguments) => commands::bench::run(*arguments, terminal),
+        Command::Methods => commands::methods::run(terminal),
         Command::Data(arguments) => commands::data::run(arguments, terminal),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -1,13 +1,16 @@
 //! The options of a training run: one definition for the flags, the configuration file and the saved `config.toml`.
 
-use crate::{failure::Failure, output::Terminal};
+use crate::{failure::Failure, methods::MethodName, output::Terminal};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use onebp_data::{Format, LoadOptions, Preparation, ReadOptions, SplitRule};
 use onebp_model::{
     Hyperparameters, Method, Rule,
     device::{self, DeviceName, Found},
     engine::EngineName,
-    update::Duplicates,
+    loss::Loss,
+    part::Part,
+    sampler::Sampler,
+    update::{Duplicates, UpdateName},
 };
 use onebp_train::{Protocol, Settings};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -99,9 +102,9 @@ pub struct TrainOptions {
     /// Folder of named data sets; $ONEBP_DATA otherwise, or `datasets`.
     #[arg(long, value_name = "DIR")]
     pub data_directory: Option<PathBuf>,
-    /// How, and how much of, the towers learn by backpropagation.
-    #[arg(long, value_parser = choice::<Method, _>(Method::ALL.map(Method::as_str)))]
-    pub method: Option<Method>,
+    /// A method by its name, see `onebp methods`; the parts below replace its own.
+    #[arg(long, value_parser = MethodName::parser())]
+    pub method: Option<MethodName>,
     /// Use the published settings of a known data set.
     #[arg(long, value_name = "NAME")]
     pub preset: Option<String>,
@@ -114,6 +117,16 @@ pub struct TrainOptions {
     /// Threads at most; all cores otherwise.
     #[arg(long)]
     pub threads: Option<u16>,
+
+    /// Negative sampler and its parameters, as in `popularity,exponent=0.75`.
+    #[arg(long, help_heading = "Method", value_name = "NAME[,KEY=VALUE...]")]
+    pub sampler: Option<Part<Sampler>>,
+    /// Loss and its parameters, as in `dcl,tau-plus=0.05`.
+    #[arg(long, help_heading = "Method", value_name = "NAME[,KEY=VALUE...]")]
+    pub loss: Option<Part<Loss>>,
+    /// How, and how much of, the towers learn by backpropagation.
+    #[arg(long, help_heading = "Method", value_parser = choice::<UpdateName, _>(UpdateName::ALL.map(UpdateName::as_str)))]
+    pub update: Option<UpdateName>,
 
     /// Embedding width d.
     #[arg(long, help_heading = "Model")]
@@ -177,7 +190,7 @@ pub struct TrainOptions {
 
 /// What a method can be compared with.
 pub fn comparisons() -> Vec<&'static str> {
-    std::iter::once("popularity").chain(Method::ALL.map(Method::as_str)).collect()
+    std::iter::once("popularity").chain(MethodName::names()).collect()
 }
 
 fn separator(text: &str) -> Result<char, String> {
@@ -208,6 +221,17 @@ impl TrainOptions {
         Self::deserialize(table).map_err(|error| Failure::usage(error.to_string()))
     }
 
+    /// These options for another method: its parts, and everything else as it is.
+    ///
+    /// # Errors
+    /// A usage failure where a part does not exist.
+    pub fn as_method(&self, method: MethodName) -> Result<Self, Failure> {
+        let mut table = self.to_table()?;
+        table.extend(method.parts());
+        table.insert("method".into(), method.as_str().into());
+        Self::deserialize(table).map_err(|error| Failure::usage(error.to_string()))
+    }
+
     /// The text of `config.toml`.
     ///
     /// # Errors
@@ -226,7 +250,12 @@ impl TrainOptions {
         let protocol = need(self.protocol, "protocol")?;
         let patience = need(self.patience, "patience")?;
         Ok(Settings {
-            method: need(self.method, "method")?,
+            name: need(self.method, "method")?.to_string(),
+            method: Method {
+                sampler: need(self.sampler, "sampler")?.0,
+                loss: need(self.loss, "loss")?.0,
+                update: need(self.update, "update")?,
+            },
             hyper: Hyperparameters {
                 dim: need(self.dim, "dim")?,
                 batch_size: need(self.batch_size, "batch-size")?,
@@ -293,7 +322,7 @@ mod tests {
             let serialized = values.map(|value| toml::Value::try_from(value).unwrap().as_str().unwrap().to_string());
             assert_eq!(serialized, names);
         }
-        all(Method::ALL, Method::ALL.map(Method::as_str));
+        all(UpdateName::ALL, UpdateName::ALL.map(UpdateName::as_str));
         all(DeviceName::ALL, DeviceName::ALL.map(DeviceName::as_str));
         all(EngineName::ALL, EngineName::ALL.map(EngineName::as_str));
         all(Rule::ALL, Rule::ALL.map(Rule::as_str));

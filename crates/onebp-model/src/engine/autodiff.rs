@@ -10,7 +10,7 @@ use super::{
 use crate::{
     Batch, Error, Hyperparameters, Method, Tables, TwoTower,
     encoder::Mf,
-    loss::InfoNce,
+    loss::Loss,
     update::{Follow, Update},
 };
 use burn::tensor::{Device, Tensor};
@@ -23,7 +23,8 @@ use onebp_table::{
 pub struct Autodiff {
     model: TwoTower,
     encoder: Mf,
-    loss: InfoNce,
+    loss: Loss,
+    temperature: f64,
     update: Update,
     /// Optimizers of the tables that learn.
     users: Option<PortableOptimizer>,
@@ -43,7 +44,8 @@ impl Autodiff {
         Self {
             model: TwoTower::new(tables, &device),
             encoder: Mf,
-            loss: InfoNce { temperature: hyper.temperature },
+            loss: method.loss,
+            temperature: hyper.temperature,
             update,
             users: optimizer(update.trains_users(), tables.users.rows),
             items: optimizer(update.trains_items(), tables.items.rows),
@@ -57,7 +59,7 @@ impl Autodiff {
         let users = self.encoder.encode(users, ids(&batch.users, &self.device));
         let items = self.encoder.encode(items, ids(&batch.items, &self.device));
         let items = items.reshape([batch.len(), batch.width(), dim]);
-        self.loss.forward(users, items, Tensor::from_inner(shares(batch, &self.device)))
+        self.loss.forward(self.temperature, users, items, Tensor::from_inner(shares(batch, &self.device)))
     }
 }
 
@@ -225,7 +227,7 @@ mod tests {
         let batch = Batch::new(vec![0, 3, 0, 2], items, vec![1.0; 4], (4, 6));
         let expected = closed_form(&tables, &batch);
         for device in [ndarray(), Device::flex()] {
-            let found = gradients(&engine(Method::TwoBp, &tables, &device), &batch);
+            let found = gradients(&engine(Method::TWO_BP, &tables, &device), &batch);
             let pairs = found.0.iter().zip(&expected.0).chain(found.1.iter().zip(&expected.1));
             for (found, expected) in pairs {
                 assert!((f64::from(*found) - expected).abs() < 1e-6, "{found} is not {expected}");
@@ -241,7 +243,7 @@ mod tests {
             items: table(5, 4, |r, c| (1.1 * (4 * r + c) as f64 + 0.4).sin()),
         };
         let batch = Batch::new(vec![0, 1, 0], vec![0, 1, 3, 1, 0, 4, 2, 3, 4], vec![1.0; 3], (2, 5));
-        let (_, items) = gradients(&engine(Method::TwoBp, &tables, &ndarray()), &batch);
+        let (_, items) = gradients(&engine(Method::TWO_BP, &tables, &ndarray()), &batch);
         for (found, expected) in items[12..16].iter().zip([0.00947090, 0.06805347, 0.09462943, 0.07669969]) {
             assert!((f64::from(*found) - expected).abs() < 1e-6, "{found} is not {expected}");
         }
@@ -253,7 +255,7 @@ mod tests {
         let one = Batch::new(vec![0], vec![1, 2, 3], vec![1.0], (3, 6));
         let both = Batch::new(vec![0, 1], vec![1, 2, 3, 4, 4, 4], vec![1.0, 0.0], (3, 6));
         let run = |batch: &Batch| {
-            let mut engine = engine(Method::TwoBp, &tables, &ndarray());
+            let mut engine = engine(Method::TWO_BP, &tables, &ndarray());
             engine.step(batch).unwrap();
             (engine.take_loss().unwrap(), engine.tables().unwrap())
         };

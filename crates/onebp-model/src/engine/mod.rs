@@ -110,7 +110,8 @@ impl EngineName {
     /// Builds the engine for `method`, starting from `tables`, on a device.
     ///
     /// # Errors
-    /// [`Error::Execution`] or [`Error::DeviceUnavailable`] where the device refuses the tables.
+    /// [`Error::Parameter`] where the engine cannot do the method, [`Error::Execution`] or [`Error::DeviceUnavailable`]
+    /// where the device refuses the tables.
     pub fn build(
         self,
         method: Method,
@@ -119,14 +120,21 @@ impl EngineName {
         found: &Found,
     ) -> Result<Box<dyn Engine>, Error> {
         let device = &found.device;
-        Ok(match (self, found.name) {
+        let engine = match self {
+            Self::Auto if method.loss.is_fused() => Self::Fused,
+            Self::Auto => Self::Rows,
+            named => named,
+        };
+        if engine == Self::Fused && !method.loss.is_fused() {
+            let expected = "auto, rows or autodiff with this loss: the fused engine knows InfoNCE only";
+            return Err(Error::Parameter { name: "engine", value: self.as_str().into(), expected });
+        }
+        Ok(match (engine, found.name) {
             (Self::Autodiff, _) => Box::new(Autodiff::new(method, hyper, tables, device)),
             (Self::Rows, DeviceName::Wgpu) => Box::new(Rows::<CubeTable>::new(method, hyper, tables, device)?),
             (Self::Rows, _) => Box::new(Rows::<HostTable>::new(method, hyper, tables, device)?),
-            (Self::Fused | Self::Auto, DeviceName::Wgpu) => {
-                Box::new(Fused::<CubeInfoNce>::new(method, hyper, tables, device)?)
-            }
-            (Self::Fused | Self::Auto, _) => Box::new(Fused::<HostInfoNce>::new(method, hyper, tables, device)?),
+            (_, DeviceName::Wgpu) => Box::new(Fused::<CubeInfoNce>::new(method, hyper, tables, device)?),
+            _ => Box::new(Fused::<HostInfoNce>::new(method, hyper, tables, device)?),
         })
     }
 }

@@ -6,7 +6,7 @@
 use super::{Engine, State, losses::Losses, towers::Towers};
 use crate::{
     Batch, Error, Hyperparameters, Method, Tables,
-    loss::InfoNce,
+    loss::Loss,
     update::{Follow, Update},
 };
 use burn::tensor::{Device, Tensor, TensorData};
@@ -15,7 +15,8 @@ use onebp_table::{Embedding, Grouping, Ranked, Ranking, Touched};
 /// Two tables and a loss of their rows.
 pub struct Rows<E: Embedding> {
     towers: Towers<E>,
-    loss: InfoNce,
+    loss: Loss,
+    temperature: f64,
     update: Update,
     device: Device,
     losses: Losses,
@@ -32,7 +33,8 @@ impl<E: Embedding> Rows<E> {
         let device = device.clone().without_autodiff();
         Ok(Self {
             towers: Towers::new(method, hyper, tables, &device)?,
-            loss: InfoNce { temperature: hyper.temperature },
+            loss: method.loss,
+            temperature: hyper.temperature,
             update: method.update(hyper),
             device,
             losses: Losses::default(),
@@ -63,7 +65,7 @@ impl<E: Embedding + Send> Engine for Rows<E> {
         let [_, dim] = users.dims();
         let shares = Tensor::from_inner(shares(batch, &self.device));
         let columns = items.clone().reshape([batch.len(), batch.width(), dim]);
-        let loss = self.loss.forward(users.clone(), columns, shares);
+        let loss = self.loss.forward(self.temperature, users.clone(), columns, shares);
         let gradients = loss.backward();
         let missing = || Error::Execution("no gradient reached a trained table".into());
         if self.update.trains_users() {

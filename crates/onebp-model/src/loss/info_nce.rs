@@ -10,66 +10,29 @@
 
 use burn::tensor::{Tensor, activation::log_softmax};
 
-/// InfoNCE with a temperature.
+/// InfoNCE.
 #[derive(Clone, Copy, Debug)]
-pub struct InfoNce {
-    /// T, which divides the scores; the paper uses 1.
-    pub temperature: f64,
-}
+pub struct InfoNce;
 
 impl InfoNce {
-    /// The loss of `users` `[B, d]` against `items` `[B, 1 + S, d]`, whose first column holds the positives, as `[1]`.
-    /// `weights` `[B, 1]` are the rows' shares of the mean and sum to 1.
-    pub fn forward(&self, users: Tensor<2>, items: Tensor<3>, weights: Tensor<2>) -> Tensor<1> {
-        let [batch, columns, _] = items.dims();
-        let scores = (items * users.unsqueeze_dim::<3>(1)).sum_dim(2).reshape([batch, columns]);
-        let positive = log_softmax(scores.div_scalar(self.temperature), 1).slice([0..batch, 0..1]);
-        (positive * weights).sum().neg()
+    /// The loss of each row of `scores` `[B, 1 + S]`, as `[B, 1]`.
+    pub(super) fn of_rows(&self, scores: Tensor<2>) -> Tensor<2> {
+        let batch = scores.dims()[0];
+        log_softmax(scores, 1).slice([0..batch, 0..1]).neg()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::super::{
+        Loss,
+        testing::{close, golden, of_scores},
+    };
     use crate::device::ndarray;
-    use burn::tensor::{Device, TensorData};
+    use burn::tensor::Device;
 
-    fn tensor<const D: usize>(values: &[f64], shape: [usize; D], device: &Device) -> Tensor<D> {
-        let values: Vec<f32> = values.iter().map(|&x| x as f32).collect();
-        Tensor::from_data(TensorData::new(values, shape), device)
-    }
-
-    fn mean(batch: usize, device: &Device) -> Tensor<2> {
-        tensor(&vec![1.0 / batch as f64; batch], [batch, 1], device)
-    }
-
-    /// Scores given directly: d = 1 and u = 1.
     fn loss_of_scores(scores: &[f64], columns: usize, temperature: f64) -> (f64, Vec<f32>) {
-        let device = ndarray().autodiff();
-        let batch = scores.len() / columns;
-        let items = tensor(scores, [batch, columns, 1], &device).require_grad();
-        let users = tensor(&vec![1.0; batch], [batch, 1], &device);
-        let loss = InfoNce { temperature }.forward(users, items.clone(), mean(batch, &device));
-        let gradient = items.grad(&loss.backward()).unwrap();
-        (loss.into_scalar::<f32>() as f64, gradient.into_data().try_to_vec().unwrap())
-    }
-
-    fn close(a: f64, b: f64, tolerance: f64) {
-        assert!((a - b).abs() <= tolerance * b.abs().max(1.0), "{a} is not {b}");
-    }
-
-    /// Golden values: U[b,c] = sin(0.7(4b+c)+0.1), P[b,c] = cos(0.5(4b+c)+0.2), Q[b,k,c] = sin(0.3(12b+4k+c)+0.5),
-    /// B = S = 3, d = 4, evaluated in f64 outside this program.
-    fn golden_inputs(negatives: usize, device: &Device) -> (Tensor<2>, Tensor<3>) {
-        let (mut users, mut items) = (vec![], vec![]);
-        for b in 0..3 {
-            users.extend((0..4).map(|c| (0.7 * (4 * b + c) as f64 + 0.1).sin()));
-            items.extend((0..4).map(|c| (0.5 * (4 * b + c) as f64 + 0.2).cos()));
-            for k in 0..negatives {
-                items.extend((0..4).map(|c| (0.3 * (12 * b + 4 * k + c) as f64 + 0.5).sin()));
-            }
-        }
-        (tensor(&users, [3, 4], device), tensor(&items, [3, 1 + negatives, 4], device))
+        of_scores(Loss::InfoNce, scores, columns, temperature)
     }
 
     #[test]
@@ -77,9 +40,7 @@ mod tests {
         for device in [ndarray(), Device::flex()] {
             for (negatives, temperature, expected) in [(3, 1.0, 1.15899291), (3, 0.5, 1.42532455), (1, 1.0, 0.92930426)]
             {
-                let (users, items) = golden_inputs(negatives, &device);
-                let loss = InfoNce { temperature }.forward(users, items, mean(3, &device));
-                close(loss.into_scalar::<f32>() as f64, expected, 1e-6);
+                close(golden(Loss::InfoNce, temperature, negatives, &device), expected, 1e-6);
             }
         }
     }

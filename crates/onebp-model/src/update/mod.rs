@@ -12,6 +12,45 @@
 
 pub use onebp_table::{Aggregation, Duplicates, Follow};
 
+use serde::{Deserialize, Serialize};
+
+/// Which towers learn, by its name on the command line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UpdateName {
+    /// [`Update::OneBp`].
+    #[default]
+    #[serde(rename = "onebp")]
+    OneBp,
+    /// [`Update::TwoBp`].
+    TwoBp,
+    /// [`Update::UserOnly`].
+    UserOnly,
+}
+
+impl UpdateName {
+    /// All update rules, in the order in which help texts list them.
+    pub const ALL: [Self; 3] = [Self::OneBp, Self::TwoBp, Self::UserOnly];
+
+    /// The name on the command line and in configuration files.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::OneBp => "onebp",
+            Self::TwoBp => "two-bp",
+            Self::UserOnly => "user-only",
+        }
+    }
+
+    /// The rule with its aggregation.
+    pub fn with(self, aggregation: Aggregation) -> Update {
+        match self {
+            Self::OneBp => Update::OneBp(aggregation),
+            Self::TwoBp => Update::TwoBp,
+            Self::UserOnly => Update::UserOnly(aggregation),
+        }
+    }
+}
+
 /// The update rule of a method.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Update {

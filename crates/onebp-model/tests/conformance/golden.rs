@@ -17,7 +17,7 @@ fn one_bp_step() {
             (Duplicates::Mean, [0.12046549, 0.65811094, 0.87855413, 0.69883886]),
         ] {
             let hyper = Hyperparameters { duplicates, ..hyper() };
-            let (after, loss) = step(Method::OneBp, &hyper, &tables, &batch, &rig);
+            let (after, loss) = step(Method::ONE_BP, &hyper, &tables, &batch, &rig);
             let what = format!("{}, {duplicates:?}", rig.description);
             assert!((loss - 1.98558689).abs() < 2e-6, "{what}: loss {loss}");
             let item_2 = [0.23288991, -0.75768581, -0.90932853, -0.05632190];

@@ -17,11 +17,11 @@ fn batch() -> Batch {
 fn extremes_of_beta() {
     for rig in rigs() {
         let keep = Hyperparameters { beta: 1.0, ..hyper() };
-        let (after, _) = step(Method::OneBp, &keep, &tables(), &batch(), &rig);
+        let (after, _) = step(Method::ONE_BP, &keep, &tables(), &batch(), &rig);
         assert_eq!(after.users, tables().users, "{}", rig.description);
         for duplicates in [Duplicates::Sequential, Duplicates::Last] {
             let copy = Hyperparameters { beta: 0.0, duplicates, ..hyper() };
-            let (after, _) = step(Method::OneBp, &copy, &tables(), &batch(), &rig);
+            let (after, _) = step(Method::ONE_BP, &copy, &tables(), &batch(), &rig);
             for (user, item) in [(0, 3), (2, 1), (5, 8), (6, 9), (1, 0)] {
                 assert_eq!(after.users.row(user), after.items.row(item), "{}", rig.description);
             }
@@ -34,8 +34,8 @@ fn extremes_of_beta() {
 #[test]
 fn items_move_as_under_two_bp() {
     for rig in rigs() {
-        let (one, one_loss) = step(Method::OneBp, &hyper(), &tables(), &batch(), &rig);
-        let (two, two_loss) = step(Method::TwoBp, &hyper(), &tables(), &batch(), &rig);
+        let (one, one_loss) = step(Method::ONE_BP, &hyper(), &tables(), &batch(), &rig);
+        let (two, two_loss) = step(Method::TWO_BP, &hyper(), &tables(), &batch(), &rig);
         assert_eq!(one.items, two.items, "{}", rig.description);
         assert_eq!(one_loss, two_loss);
         assert_ne!(one.users, two.users);
@@ -46,7 +46,7 @@ fn items_move_as_under_two_bp() {
 #[test]
 fn aggregation_reads_the_item_after_the_step() {
     for rig in rigs() {
-        let (after, _) = step(Method::OneBp, &hyper(), &tables(), &batch(), &rig);
+        let (after, _) = step(Method::ONE_BP, &hyper(), &tables(), &batch(), &rig);
         let expected = |items: &Table| -> Vec<f64> {
             let old = tables().users;
             (0..4).map(|k| 0.9 * f64::from(old.row(5)[k]) + 0.1 * f64::from(items.row(8)[k])).collect()
@@ -63,7 +63,7 @@ fn duplicate_users() {
     for rig in rigs() {
         for duplicates in [Duplicates::Sequential, Duplicates::Last, Duplicates::Mean] {
             let hyper = Hyperparameters { duplicates, ..hyper() };
-            let (after, _) = step(Method::OneBp, &hyper, &tables(), &batch(), &rig);
+            let (after, _) = step(Method::ONE_BP, &hyper, &tables(), &batch(), &rig);
             let (old, first, second) = (tables().users, after.items.row(4), after.items.row(1));
             let expected: Vec<f64> = (0..4)
                 .map(|k| {
@@ -85,7 +85,7 @@ fn duplicate_users() {
 fn the_aggregated_table_never_meets_the_optimizer() {
     let decay = Hyperparameters { weight_decay: 1.0, beta: 1.0, ..hyper() };
     for rig in rigs() {
-        for (method, still) in [(Method::OneBp, "users"), (Method::UserOnly, "items")] {
+        for (method, still) in [(Method::ONE_BP, "users"), (Method::USER_ONLY, "items")] {
             let mut engine = engine(method, &decay, &tables(), &rig);
             for _ in 0..3 {
                 engine.step(&batch()).unwrap();
@@ -98,7 +98,7 @@ fn the_aggregated_table_never_meets_the_optimizer() {
             let moved = if still == "users" { "items.step" } else { "users.step" };
             assert_eq!(state.counters[moved], 3);
         }
-        let (after, _) = step(Method::UserOnly, &hyper(), &tables(), &batch(), &rig);
+        let (after, _) = step(Method::USER_ONLY, &hyper(), &tables(), &batch(), &rig);
         for item in 0..11 {
             let chosen = batch().positives().any(|positive| positive == item as u32);
             assert_eq!(after.items.row(item) != tables().items.row(item), chosen, "item {item}");
@@ -111,7 +111,7 @@ fn the_aggregated_table_never_meets_the_optimizer() {
 fn users_stay_in_the_convex_hull() {
     for rig in rigs() {
         let start = Tables::init(7, 11, 1, 3);
-        let mut engine = engine(Method::OneBp, &Hyperparameters { dim: 1, ..hyper() }, &start, &rig);
+        let mut engine = engine(Method::ONE_BP, &Hyperparameters { dim: 1, ..hyper() }, &start, &rig);
         let bounds =
             |values: &[f32]| values.iter().fold((f32::MAX, f32::MIN), |(low, high), &x| (low.min(x), high.max(x)));
         let (mut low, mut high) = bounds(&start.users.values);
@@ -132,7 +132,7 @@ fn adam_moves_untouched_rows_too() {
     let first = small_batch(vec![0], vec![1, 2, 3]);
     let second = small_batch(vec![0], vec![4, 5, 6]);
     for rig in rigs() {
-        let mut engine = engine(Method::OneBp, &hyper(), &tables(), &rig);
+        let mut engine = engine(Method::ONE_BP, &hyper(), &tables(), &rig);
         engine.step(&first).unwrap();
         let before = engine.tables().unwrap();
         engine.step(&second).unwrap();

@@ -4,11 +4,12 @@ use super::train::limit_threads;
 use crate::{
     data_source::{Source, directory, load_and_tell},
     failure::Failure,
+    methods::MethodName,
     options::TrainOptions,
     output::{self, Terminal},
 };
 use onebp_data::scaled;
-use onebp_model::{Method, device};
+use onebp_model::device;
 use onebp_train::{Bench, Protocol, Settings, Workload};
 use serde::Serialize;
 
@@ -97,25 +98,17 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
         threads: rayon::current_num_threads(),
         settings: &settings,
         bench: &bench,
-        paper_epoch_seconds: paper_seconds(settings.method, &fit),
+        paper_epoch_seconds: options.method.and_then(|method| paper_seconds(method, &settings, &fit)),
     };
     if terminal.json { output::json(&printed) } else { print(&printed) }
 }
 
-/// Seconds of an epoch on the authors' GPU (Table 2 of the paper, column "s/epoch"), for data of the same size.
-fn paper_seconds(method: Method, fit: &onebp_data::Csr) -> Option<f64> {
-    let known = [
-        ((943, 1682), [1.11, 1.19]),
-        ((6040, 3706), [14.21, 14.28]),
-        ((29_858, 40_981), [20.12, 20.91]),
-        ((31_668, 38_048), [36.33, 44.02]),
-    ];
-    let (_, seconds) = known.into_iter().find(|(size, _)| *size == (fit.rows(), fit.columns()))?;
-    match method {
-        Method::OneBp => Some(seconds[0]),
-        Method::TwoBp => Some(seconds[1]),
-        Method::UserOnly => None,
-    }
+/// Seconds of an epoch in Table 2 of the paper, for data of the same size and the method as it is there.
+fn paper_seconds(method: MethodName, settings: &Settings, fit: &onebp_data::Csr) -> Option<f64> {
+    let sizes = [(943, 1682), (6040, 3706), (29_858, 40_981), (31_668, 38_048)];
+    let place = sizes.into_iter().position(|size| size == (fit.rows(), fit.columns()))?;
+    let unchanged = method.method().is_ok_and(|method| method == settings.method);
+    method.named()?.paper_seconds.filter(|_| unchanged).map(|seconds| seconds[place])
 }
 
 fn print(printed: &Printed) -> Result<(), Failure> {
@@ -136,7 +129,7 @@ fn print(printed: &Printed) -> Result<(), Failure> {
             "method".into(),
             vec![format!(
                 "{}, {}, d {}, S {}, batch {}, engine {}",
-                settings.method.as_str(),
+                settings.name,
                 settings.hyper.optimizer.as_str(),
                 settings.hyper.dim,
                 settings.hyper.negatives,

@@ -4,6 +4,7 @@ pub mod bench;
 pub mod data;
 pub mod evaluate;
 pub mod export;
+pub mod methods;
 pub mod recommend;
 pub mod similar;
 pub mod train;

@@ -4,16 +4,14 @@ use crate::{
     data_source::{self, Source, load_and_tell},
     failure::{Exit, Failure},
     layers::Resolved,
+    methods::MethodName,
     options::TrainOptions,
     output::{self, Progress, Terminal},
     run_folder,
 };
 use onebp_data::Dataset;
 use onebp_eval::Report;
-use onebp_model::{
-    Method,
-    device::{self, Found},
-};
+use onebp_model::device::{self, Found};
 use onebp_train::{Outcome, Parts, Protocol, Run, Settings, Summary};
 use serde::Serialize;
 use std::{
@@ -87,32 +85,31 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
 
     let folder = match &resume {
         Some(folder) => folder.clone(),
-        None => run_folder::create(out.as_deref(), &source.short_name(), settings.method.as_str())?,
+        None => run_folder::create(out.as_deref(), &source.short_name(), &settings.name)?,
     };
     let _lock = run_folder::lock(&folder)?;
     let stop = stop_on_interrupt()?;
     let context = Context { data: &data, parts: &parts, found: &found, terminal, stop: &stop, root: &folder };
     let summary = context.train(&resolved.options, &folder, resumed)?;
 
-    let mut lines = vec![(settings.method.as_str().to_string(), Line::Trained(Box::new(summary)))];
+    let mut lines = vec![(settings.name.clone(), Line::Trained(Box::new(summary)))];
     for name in resolved.options.compare.iter().flatten() {
-        let method = Method::ALL.into_iter().find(|method| method.as_str() == name);
-        let line = match method {
-            Some(method) if method == settings.method => continue,
-            Some(method) => {
-                let folder = folder.join("compare").join(name);
+        let (name, line) = match name.parse::<MethodName>() {
+            Ok(method) if method.as_str() == settings.name => continue,
+            Ok(method) => {
+                let folder = folder.join("compare").join(method.as_str());
                 let begun = folder.join("config.toml").exists();
                 onebp_train::atomic::create_folder(&folder)?;
-                let mut options = TrainOptions { method: Some(method), compare: None, ..resolved.options.clone() };
+                let mut options = TrainOptions { compare: None, ..resolved.options.clone() }.as_method(method)?;
                 if begun {
                     // It may have come further than a main method that patience stopped.
                     options.epochs = options.epochs.max(run_folder::read_options(&folder)?.epochs);
                 }
-                Line::Trained(Box::new(context.train(&options, &folder, begun)?))
+                (method.as_str(), Line::Trained(Box::new(context.train(&options, &folder, begun)?)))
             }
-            None => Line::Popularity(parts.evaluate_popularity()?),
+            Err(_) => (name.as_str(), Line::Popularity(parts.evaluate_popularity()?)),
         };
-        lines.push((name.clone(), line));
+        lines.push((name.to_string(), line));
     }
     print(&folder, &settings, data.users.raw(0), &lines, &terminal)
 }
@@ -155,7 +152,7 @@ impl Context<'_> {
         } else {
             self.terminal.tell(&format!("run folder: {}", folder.display()));
         }
-        let mut progress = Progress::new(self.terminal, settings.method.as_str(), settings.epochs);
+        let mut progress = Progress::new(self.terminal, &settings.name, settings.epochs);
         let outcome = run.train(self.stop, &mut progress)?;
         drop(progress);
         match outcome {

@@ -85,7 +85,7 @@ fn same_command_same_bytes() {
 fn resuming_equals_going_on() {
     let place = Place::new();
     place.file("small.csv", small_csv());
-    for method in ["onebp", "two-bp", "user-only"] {
+    for method in ["onebp", "mf", "user-only"] {
         let base = format!("train {SMALL} --method {method}");
         place.ok(&format!("{base} --epochs 6 --out {method}-whole"));
         place.ok(&format!("{base} --epochs 3 --out {method}-parts"));
@@ -161,8 +161,8 @@ fn interrupts_write_a_checkpoint_and_end_with_130() {
 fn every_method_learns() {
     let place = Place::new();
     place.file("small.csv", small_csv());
-    for method in ["onebp", "two-bp", "user-only"] {
-        let beta = if method == "two-bp" { "" } else { "--beta 0.9" };
+    for method in ["onebp", "mf", "user-only"] {
+        let beta = if method == "mf" { "" } else { "--beta 0.9" };
         let json = place.ok(&format!(
             "train {SMALL} --method {method} {beta} --lr 0.05 --epochs 5 --protocol final --eval-every 1 --out {method} \
              --compare popularity --json"
@@ -183,12 +183,12 @@ fn every_method_learns() {
 fn built_in_data_trains_without_any_option() {
     let place = Place::new();
     let ended = place.ok("train --epochs 2 --eval-every 1");
-    for name in ["onebp", "two-bp", "popularity", "NDCG@20"] {
+    for name in ["onebp", "mf", "popularity", "NDCG@20"] {
         assert!(ended.stdout.contains(name), "{}", ended.stdout);
     }
     assert!(ended.stderr.contains("run folder: runs/synthetic-onebp"), "{}", ended.stderr);
     assert!(ended.stderr.contains("preset: synthetic"), "{}", ended.stderr);
-    assert!(place.path().join("runs/synthetic-onebp/compare/two-bp/summary.json").exists());
+    assert!(place.path().join("runs/synthetic-onebp/compare/mf/summary.json").exists());
     let second = place.ok("train --epochs 1 --compare popularity --quiet");
     assert_eq!(second.stderr, "");
     assert!(place.path().join("runs/synthetic-onebp-2/summary.json").exists(), "a free folder of its own");
@@ -199,7 +199,7 @@ fn built_in_data_trains_without_any_option() {
 fn comparisons_survive_interruption() {
     let place = Place::new();
     place.file("small.csv", small_csv());
-    let base = format!("train {SMALL} --preset ml-1m --epochs 40 --checkpoint-every 0 --compare two-bp");
+    let base = format!("train {SMALL} --preset ml-1m --epochs 40 --checkpoint-every 0 --compare mf");
     place.ok(&format!("{base} --out whole"));
     let mut child = place.command(&format!("{base} --out cut")).stderr(Stdio::null()).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(300));
@@ -213,7 +213,7 @@ fn comparisons_survive_interruption() {
     place.ok("train --config whole/config.toml --quiet --out again");
     for run in ["cut", "again"] {
         assert_same(&place, "whole", run);
-        assert_same(&place, "whole/compare/two-bp", &format!("{run}/compare/two-bp"));
+        assert_same(&place, "whole/compare/mf", &format!("{run}/compare/mf"));
     }
 }
 
@@ -272,7 +272,7 @@ fn every_optimizer_learns() {
 #[test]
 fn benchmarks_print_json() {
     let place = Place::new();
-    for arguments in ["--dim 8 --device ndarray", "--random 300x200x5000 --dim 8 --device flex --method two-bp"] {
+    for arguments in ["--dim 8 --device ndarray", "--random 300x200x5000 --dim 8 --device flex --method mf"] {
         let ended = place.run(&format!("bench {arguments} --threads 2 --quiet --json"));
         assert_eq!(ended.code, 0, "{}", ended.stderr);
         let report: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();

@@ -1,0 +1,128 @@
+//! DCL, the debiased contrastive loss (Chuang et al., NeurIPS 2020; without cosines, as the OneBP group uses it).
+//!
+//! Items drawn as negatives are positives with probability tau+. With R = sum of e^s- over S negatives and Qm = mean of
+//! e^s+ over Mp positives of the user,
+//!
+//! g = max((R - S tau+ Qm) / (1 - tau+), S e^(-1/T)),  L = -log(e^s+ / (e^s+ + g))
+//!
+//! in logarithms: log g = log R + log(1 - exp(log Q - log R)) - log(1 - tau+) with Q = S tau+ Qm, and L = softplus(log g -
+//! s+). Where the floor S e^(-1/T) holds, no gradient reaches negatives or further positives. The floor is what a score of
+//! at least -1 can reach; for dot products, which have no such bound, it only keeps g positive. With tau+ = 0 this is InfoNCE wherever
+//! the floor is not reached.
+
+use super::log_sum_exp;
+use crate::{Error, error::within};
+use burn::tensor::{Tensor, activation::softplus};
+use serde::{Deserialize, Serialize};
+
+/// Parameters of `dcl`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Dcl {
+    /// tau+, the share of positives among negatives. Default .07.
+    pub tau_plus: f64,
+    /// Mp, positives of a row, its own among them. Default 5.
+    pub positives: usize,
+}
+
+impl Default for Dcl {
+    fn default() -> Self {
+        Self { tau_plus: 0.07, positives: 5 }
+    }
+}
+
+impl Dcl {
+    pub(super) fn check(&self) -> Result<(), Error> {
+        within((0.0..1.0).contains(&self.tau_plus), "tau-plus", &self.tau_plus, "at least 0 and below 1")?;
+        within((1..=1024).contains(&self.positives), "positives", &self.positives, "between 1 and 1024")
+    }
+
+    /// The loss of each row of `scores` `[B, Mp + S]`, as `[B, 1]`.
+    pub(super) fn of_rows(&self, scores: Tensor<2>, temperature: f64) -> Tensor<2> {
+        let [batch, columns] = scores.dims();
+        let log_r = log_sum_exp(scores.clone().slice([0..batch, self.positives..columns]));
+        self.debiased(scores, log_r, temperature)
+    }
+
+    /// The loss of each row of `scores` `[B, Mp + S]` whose negatives add up to exp(`log_r`) `[B, 1]`.
+    pub(super) fn debiased(&self, scores: Tensor<2>, log_r: Tensor<2>, temperature: f64) -> Tensor<2> {
+        let [batch, columns] = scores.dims();
+        let negatives = (columns - self.positives) as f64;
+        let positives = scores.clone().slice([0..batch, 0..self.positives]);
+        let log_q = log_sum_exp(positives).add_scalar((negatives * self.tau_plus / self.positives as f64).ln());
+        let floor = negatives.ln() - 1.0 / temperature;
+        // Where Q is not below R there is no logarithm; what stands there instead lies below the floor.
+        let ratio = log_q - log_r.clone();
+        let none = ratio.clone().greater_equal_elem(0.0);
+        let rest = ratio.mask_fill(none.clone(), -1.0).exp().neg().log1p();
+        let log_g = (log_r + rest).sub_scalar((1.0 - self.tau_plus).ln()).mask_fill(none, floor);
+        let floored = log_g.clone().lower_equal_elem(floor);
+        softplus(log_g.mask_fill(floored, floor) - scores.slice([0..batch, 0..1]), 1.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{
+        Loss,
+        testing::{close, differences, golden, of_scores},
+    };
+    use super::*;
+    use crate::device::ndarray;
+    use burn::tensor::Device;
+
+    fn dcl(tau_plus: f64, positives: usize) -> Loss {
+        Loss::Dcl(Dcl { tau_plus, positives })
+    }
+
+    #[test]
+    fn golden_values() {
+        for device in [ndarray(), Device::flex()] {
+            for (tau, expected) in [(0.07, 1.16127289), (0.0, 1.15899291), (0.5, 1.17162780)] {
+                close(golden(dcl(tau, 2), 1.0, 3, &device), expected, 1e-6);
+            }
+        }
+    }
+
+    /// Scores of two rows, with two positives and three negatives; at tau+ = .5 the second row is at its floor.
+    const SCORES: [f64; 10] = [0.3, -0.2, 1.0, 0.4, 0.8, 2.0, 1.5, -1.0, -0.7, -1.2];
+
+    #[test]
+    fn without_prior_it_is_info_nce() {
+        let plain: Vec<f64> = SCORES.chunks(5).flat_map(|row| [&row[..1], &row[2..]].concat()).collect();
+        // The second row lies below the floor; shifted up it does not.
+        let (lifted, plain): (Vec<f64>, Vec<f64>) =
+            (SCORES.map(|s| s + 3.0).into(), plain.iter().map(|s| s + 3.0).collect());
+        let (loss, slopes) = of_scores(dcl(0.0, 2), &lifted, 5, 1.0);
+        let (expected, expected_slopes) = of_scores(Loss::InfoNce, &plain, 4, 1.0);
+        close(loss, expected, 1e-6);
+        for (row, expected) in slopes.chunks(5).zip(expected_slopes.chunks(4)) {
+            assert_eq!(row[1], 0.0, "nothing is subtracted");
+            [row[0], row[2], row[3], row[4]]
+                .iter()
+                .zip(expected)
+                .for_each(|(a, b)| close(f64::from(*a), f64::from(*b), 1e-5));
+        }
+    }
+
+    #[test]
+    fn slopes_are_differences_and_stop_at_the_floor() {
+        for temperature in [1.0, 0.5] {
+            let (_, slopes) = of_scores(dcl(0.2, 2), &SCORES, 5, temperature);
+            for (slope, difference) in slopes.iter().zip(differences(dcl(0.2, 2), &SCORES, 5, temperature)) {
+                assert!((f64::from(*slope) - difference).abs() < 2e-3, "{slopes:?}");
+            }
+        }
+        let (_, slopes) = of_scores(dcl(0.5, 2), &SCORES, 5, 1.0);
+        assert!(slopes[5] < 0.0 && slopes[6..].iter().all(|slope| *slope == 0.0), "{slopes:?}");
+        assert!(slopes[1] < 0.0, "further positives are raised where the floor is not reached");
+    }
+
+    #[test]
+    fn extremes_stay_finite() {
+        for scores in [[200.0, 200.0, -200.0, -200.0], [-200.0, -200.0, 200.0, 200.0], [90.0; 4]] {
+            let (loss, slopes) = of_scores(dcl(0.3, 2), &scores, 4, 1.0);
+            assert!(loss.is_finite() && slopes.iter().all(|slope| slope.is_finite()), "{loss} {slopes:?}");
+        }
+    }
+}

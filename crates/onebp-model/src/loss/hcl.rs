@@ -1,0 +1,109 @@
+//! HCL, the hard contrastive loss (Robinson et al., ICLR 2021; without cosines, as the OneBP group uses it).
+//!
+//! [`Dcl`] whose negatives weigh the more the higher they score: with q = softmax(b s-) over the S negatives,
+//!
+//! R = S sum_k q_k e^s-_k = exp(log S + LSE((1 + b) s-) - LSE(b s-)).
+//!
+//! q takes part in the gradient, which may so be negative for an easy negative. With b = 0 this is DCL; for large b, R tends
+//! to S times the largest e^s-.
+
+use super::{Dcl, log_sum_exp};
+use crate::{Error, error::within};
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+
+/// Parameters of `hcl`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Hcl {
+    /// b, how much hard negatives count. Default .5.
+    pub hardness: f64,
+    /// tau+, the share of positives among negatives. Default .07.
+    pub tau_plus: f64,
+    /// Mp, positives of a row, its own among them. Default 5.
+    pub positives: usize,
+}
+
+impl Default for Hcl {
+    fn default() -> Self {
+        let Dcl { tau_plus, positives } = Dcl::default();
+        Self { hardness: 0.5, tau_plus, positives }
+    }
+}
+
+impl Hcl {
+    fn prior(&self) -> Dcl {
+        Dcl { tau_plus: self.tau_plus, positives: self.positives }
+    }
+
+    pub(super) fn check(&self) -> Result<(), Error> {
+        within((0.0..=100.0).contains(&self.hardness), "hardness", &self.hardness, "between 0 and 100")?;
+        self.prior().check()
+    }
+
+    /// The loss of each row of `scores` `[B, Mp + S]`, as `[B, 1]`.
+    pub(super) fn of_rows(&self, scores: Tensor<2>, temperature: f64) -> Tensor<2> {
+        let [batch, columns] = scores.dims();
+        let negatives = scores.clone().slice([0..batch, self.positives..columns]);
+        let raised = log_sum_exp(negatives.clone().mul_scalar(1.0 + self.hardness));
+        let log_r = raised - log_sum_exp(negatives.mul_scalar(self.hardness));
+        self.prior().debiased(scores, log_r.add_scalar(((columns - self.positives) as f64).ln()), temperature)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{
+        Loss,
+        testing::{close, differences, golden, of_scores},
+    };
+    use super::*;
+    use crate::device::ndarray;
+    use burn::tensor::Device;
+
+    fn hcl(hardness: f64, tau_plus: f64) -> Loss {
+        Loss::Hcl(Hcl { hardness, tau_plus, positives: 2 })
+    }
+
+    #[test]
+    fn golden_values() {
+        for device in [ndarray(), Device::flex()] {
+            close(golden(hcl(0.5, 0.07), 1.0, 3, &device), 1.43549752, 1e-6);
+            close(golden(hcl(1.0, 0.1), 0.5, 3, &device), 1.98717910, 1e-6);
+        }
+    }
+
+    const SCORES: [f64; 10] = [0.3, -0.2, 1.0, 0.4, 0.8, 2.0, 1.5, 1.0, -0.7, 1.2];
+
+    #[test]
+    fn without_hardness_it_is_dcl() {
+        let (loss, slopes) = of_scores(hcl(0.0, 0.07), &SCORES, 5, 1.0);
+        let (expected, expected_slopes) = of_scores(Loss::Dcl(Dcl { tau_plus: 0.07, positives: 2 }), &SCORES, 5, 1.0);
+        close(loss, expected, 1e-6);
+        slopes.iter().zip(expected_slopes).for_each(|(a, b)| close(f64::from(*a), f64::from(b), 1e-5));
+    }
+
+    /// b to infinity: only the hardest negative is left, S times. Equal negatives: no weighting at all.
+    #[test]
+    fn limits() {
+        let hardest = [0.3, -0.2, 1.0, 1.0, 1.0, 2.0, 1.5, 1.2, 1.2, 1.2];
+        close(of_scores(hcl(100.0, 0.07), &SCORES, 5, 1.0).0, of_scores(hcl(0.0, 0.07), &hardest, 5, 1.0).0, 1e-4);
+        close(of_scores(hcl(0.7, 0.07), &hardest, 5, 1.0).0, of_scores(hcl(0.0, 0.07), &hardest, 5, 1.0).0, 1e-6);
+    }
+
+    #[test]
+    fn slopes_are_differences() {
+        let (_, slopes) = of_scores(hcl(0.5, 0.1), &SCORES, 5, 1.0);
+        for (slope, difference) in slopes.iter().zip(differences(hcl(0.5, 0.1), &SCORES, 5, 1.0)) {
+            assert!((f64::from(*slope) - difference).abs() < 2e-3, "{slopes:?}");
+        }
+    }
+
+    #[test]
+    fn extremes_stay_finite() {
+        for scores in [[200.0, 200.0, -200.0, -200.0], [-200.0, -200.0, 200.0, 200.0], [90.0; 4]] {
+            let (loss, slopes) = of_scores(hcl(2.0, 0.3), &scores, 4, 0.5);
+            assert!(loss.is_finite() && slopes.iter().all(|slope| slope.is_finite()), "{loss} {slopes:?}");
+        }
+    }
+}
