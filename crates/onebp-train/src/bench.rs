@@ -198,7 +198,6 @@ impl Workload<'_> {
         let hyper = &self.settings.hyper;
         let update = self.settings.method.update(hyper);
         let dim = hyper.dim as f64;
-        let adaptive = hyper.optimizer != Rule::Sgd;
         let state = hyper.optimizer.state().iter().filter(|(_, whole)| *whole).count() as f64;
         let per_row = |learns: bool| 2.0 * 4.0 * dim * (1.0 + if learns { state } else { 0.0 });
         let mut elements = 0.0;
@@ -209,7 +208,11 @@ impl Workload<'_> {
         let towers = f64::from(u8::from(update.trains_users()) + u8::from(update.trains_items()));
         let scored = touches.pairs as f64 * (1.0 + hyper.negatives as f64) * dim;
         bench.operations = 2.0 * scored * (1.0 + towers) + ADAM_OPERATIONS * elements;
-        bench.roots_and_divisions = if adaptive { elements } else { 0.0 };
+        bench.roots_and_divisions = match hyper.optimizer {
+            Rule::Sgd => 0.0,
+            Rule::RowwiseAdagrad => elements / dim,
+            Rule::Adam | Rule::LazyAdam | Rule::Adagrad => elements,
+        };
         bench.pairs = touches.pairs;
         bench.pairs_per_second = touches.pairs as f64 / bench.epoch_seconds;
         bench.rows_per_second = (touches.users + touches.items) as f64 / bench.epoch_seconds;
