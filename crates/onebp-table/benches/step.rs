@@ -6,8 +6,8 @@ use burn::tensor::Device;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use onebp_data::random::{Purpose, Random};
 use onebp_table::{
-    Aggregation, Batch, Duplicates, Embedding, Follow, FusedInfoNce, Grouping, Optimizer, Rule, Table, Touched,
-    host::{HostInfoNce, HostTable},
+    Aggregation, Batch, Duplicates, Embedding, Follow, FusedStep, Grouping, Optimizer, Rule, Table, Touched,
+    host::{HostStep, HostTable},
 };
 
 const ROWS: usize = 1024;
@@ -45,7 +45,7 @@ fn steps(criterion: &mut Criterion) {
             let mut users = HostTable::new(&table(tables.0, dim), None, &Device::ndarray()).unwrap();
             let mut items = HostTable::new(&table(tables.1, dim), Some(&optimizer), &Device::ndarray()).unwrap();
             let follow = Follow::Users(Aggregation { beta: 0.99, duplicates: Duplicates::Sequential });
-            let mut step = HostInfoNce::new(1.0, follow);
+            let mut step = HostStep::new(1.0, follow);
             let mut turns = batches.iter().cycle();
             group.bench_function(BenchmarkId::from_parameter(rule.as_str()), |bencher| {
                 bencher.iter(|| step.step(&mut users, &mut items, turns.next().unwrap()).unwrap());

@@ -111,12 +111,18 @@ pub enum Follow {
     Items(Aggregation),
 }
 
+/// A loss of a row's scores, with its gradient in closed form.
+pub trait RowLoss: Send + Sync {
+    /// Turns the scores of a row over T, positives first, `[Mp + S]`, into the loss's slopes there; returns the loss.
+    fn slopes(&self, scores: &mut [f32]) -> f32;
+}
+
 /// The step of table lookup with InfoNCE, whose gradient has a closed form (spec section 3): scores, softmax, gradients,
 /// optimizer and aggregation without autodiff.
 ///
 /// With p = softmax of a row's scores over T and share w: dL/dv_j = w (p_j - [j = +]) u / T, dL/du = w sum_j (p_j - [j = +])
 /// v_j / T.
-pub trait FusedInfoNce: Sized {
+pub trait FusedStep: Sized {
     /// The tables it works on.
     type Table: Embedding;
 

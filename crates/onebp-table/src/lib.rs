@@ -4,7 +4,7 @@
 //! their gradients in a fixed order, moves them by a row optimizer, or by the moving aggregation of OneBP, and knows the
 //! whole step of table lookup with InfoNCE as one. The only crate that names a backend's memory.
 //!
-//! One interface, [`Embedding`] and [`FusedInfoNce`], and three implementations: [`portable`] (plain Burn tensor
+//! One interface, [`Embedding`] and [`FusedStep`], and three implementations: [`portable`] (plain Burn tensor
 //! operations, any backend: slow, obvious, the oracle), [`host`] (SIMD and threads in the memory of the CPU backends) and
 //! [`cube`] (CubeCL kernels on the GPU). One conformance suite runs over all three.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
@@ -23,7 +23,7 @@ mod touched;
 
 pub use aggregation::{Aggregation, Duplicates};
 pub use batch::Batch;
-pub use embedding::{Embedding, Follow, FusedInfoNce, Projection, TableState};
+pub use embedding::{Embedding, Follow, FusedStep, Projection, RowLoss, TableState};
 pub use error::Error;
 pub use optimizer::{Optimizer, Rule};
 pub use ranking::{Lists, Ranked, Ranking};

@@ -3,27 +3,29 @@
 use super::{Engine, State, losses::Losses, towers::Towers};
 use crate::{Batch, Error, Hyperparameters, Method, Tables};
 use burn::tensor::Device;
-use onebp_table::{FusedInfoNce, Ranked, Ranking};
+use onebp_table::{FusedStep, Ranked, Ranking};
 use std::time::Duration;
 
 /// Two tables and their fused step.
-pub struct Fused<F: FusedInfoNce> {
+pub struct Fused<F: FusedStep> {
     towers: Towers<F::Table>,
     step: F,
     losses: Losses,
 }
 
-impl<F: FusedInfoNce> Fused<F> {
-    /// An engine for `method` starting from `tables`, on `device`.
+impl<F: FusedStep> Fused<F> {
+    /// An engine for `method` that carries out `step`, starting from `tables`, on `device`.
     ///
     /// # Errors
     /// [`Error::Execution`] where the device refuses the tables.
-    pub fn new(method: Method, hyper: &Hyperparameters, tables: &Tables, device: &Device) -> Result<Self, Error> {
-        Ok(Self {
-            towers: Towers::new(method, hyper, tables, device)?,
-            step: F::new(hyper.temperature, method.update(hyper).follow()),
-            losses: Losses::default(),
-        })
+    pub fn new(
+        step: F,
+        method: Method,
+        hyper: &Hyperparameters,
+        tables: &Tables,
+        device: &Device,
+    ) -> Result<Self, Error> {
+        Ok(Self { towers: Towers::new(method, hyper, tables, device)?, step, losses: Losses::default() })
     }
 
     fn collect(&mut self) -> Result<(), Error> {
@@ -32,7 +34,7 @@ impl<F: FusedInfoNce> Fused<F> {
     }
 }
 
-impl<F: FusedInfoNce + Send> Engine for Fused<F>
+impl<F: FusedStep + Send> Engine for Fused<F>
 where
     F::Table: Send,
 {

@@ -2,7 +2,7 @@
 //!
 //! | engine | a step |
 //! |---|---|
-//! | [`Fused`] | no autodiff: the closed-form gradient of table lookup with InfoNCE, optimizer and aggregation in one |
+//! | [`Fused`] | no autodiff: the closed-form gradient of table lookup, optimizer and aggregation in one |
 //! | [`Rows`] | autodiff over the gathered rows of the batch; row gradients go to row optimizers |
 //! | [`Autodiff`] | autodiff over the whole tables, dense gradients, dense optimizer: the oracle |
 
@@ -21,11 +21,12 @@ pub use state::{Counters, State, Tensors, Times};
 use crate::{
     Batch, Error, Hyperparameters, Method, Tables,
     device::{DeviceName, Found},
+    loss::Loss,
 };
 use onebp_table::{
-    Ranked, Ranking,
+    FusedStep, Ranked, Ranking,
     cube::{CubeInfoNce, CubeTable},
-    host::{HostInfoNce, HostTable},
+    host::{HostStep, HostTable},
 };
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -120,21 +121,32 @@ impl EngineName {
         found: &Found,
     ) -> Result<Box<dyn Engine>, Error> {
         let device = &found.device;
+        let on_gpu = found.name == DeviceName::Wgpu;
+        let is_fused = method.loss == Loss::InfoNce || !on_gpu;
         let engine = match self {
-            Self::Auto if method.loss.is_fused() => Self::Fused,
+            Self::Auto if is_fused => Self::Fused,
             Self::Auto => Self::Rows,
             named => named,
         };
-        if engine == Self::Fused && !method.loss.is_fused() {
-            let expected = "auto, rows or autodiff with this loss: the fused engine knows InfoNCE only";
+        if engine == Self::Fused && !is_fused {
+            let expected = "auto, rows or autodiff with this loss on wgpu, where only info-nce is fused";
             return Err(Error::Parameter { name: "engine", value: self.as_str().into(), expected });
         }
+        let (temperature, follow) = (hyper.temperature, method.update(hyper).follow());
         Ok(match (engine, found.name) {
             (Self::Autodiff, _) => Box::new(Autodiff::new(method, hyper, tables, device)),
             (Self::Rows, DeviceName::Wgpu) => Box::new(Rows::<CubeTable>::new(method, hyper, tables, device)?),
             (Self::Rows, _) => Box::new(Rows::<HostTable>::new(method, hyper, tables, device)?),
-            (_, DeviceName::Wgpu) => Box::new(Fused::<CubeInfoNce>::new(method, hyper, tables, device)?),
-            _ => Box::new(Fused::<HostInfoNce>::new(method, hyper, tables, device)?),
+            (_, DeviceName::Wgpu) => {
+                Box::new(Fused::new(CubeInfoNce::new(temperature, follow), method, hyper, tables, device)?)
+            }
+            _ => {
+                let step = match method.loss.in_closed_form(temperature) {
+                    Some(loss) => HostStep::with_loss(loss, temperature, follow),
+                    None => HostStep::new(temperature, follow),
+                };
+                Box::new(Fused::new(step, method, hyper, tables, device)?)
+            }
         })
     }
 }

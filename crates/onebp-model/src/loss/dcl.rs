@@ -13,6 +13,7 @@
 use super::log_sum_exp;
 use crate::{Error, error::within};
 use burn::tensor::{Tensor, activation::softplus};
+use onebp_table::RowLoss;
 use serde::{Deserialize, Serialize};
 
 /// Parameters of `dcl`.
@@ -61,11 +62,80 @@ impl Dcl {
     }
 }
 
+/// [`Dcl`] and [`Hcl`](super::Hcl) of one row, in closed form.
+///
+/// With x = log Q - log R and pi = sigmoid(log g - s+): dL/ds+ = -pi, and above the floor dL/d log R = pi / (1 - e^x), dL/d
+/// log Q = -pi e^x / (1 - e^x), where d log R / ds-_k = (1 + b) softmax((1 + b) s-)_k - b softmax(b s-)_k and d log Q / ds+_m
+/// = softmax(s+)_m.
+pub(super) struct Row {
+    positives: usize,
+    hardness: f32,
+    /// log(tau+ / Mp).
+    log_prior: f32,
+    /// log(1 - tau+).
+    log_rest: f32,
+    /// 1 / T.
+    sharpness: f32,
+}
+
+impl Dcl {
+    /// The closed form with hardness b.
+    pub(super) fn row(&self, hardness: f64, temperature: f64) -> Row {
+        Row {
+            positives: self.positives,
+            hardness: hardness as f32,
+            log_prior: (self.tau_plus / self.positives as f64).ln() as f32,
+            log_rest: (1.0 - self.tau_plus).ln() as f32,
+            sharpness: (1.0 / temperature) as f32,
+        }
+    }
+}
+
+impl RowLoss for Row {
+    fn slopes(&self, scores: &mut [f32]) -> f32 {
+        let (positives, negatives) = scores.split_at_mut(self.positives);
+        let highest = |scores: &[f32]| scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let (top, bottom) = (highest(negatives), highest(positives));
+        let log_count = (negatives.len() as f32).ln();
+        let b = self.hardness;
+        // e^(b s) and e^((1 + b) s), relative to the highest.
+        let parts = |score: f32| {
+            let (one, weight) = ((score - top).exp(), if b > 0.0 { (b * (score - top)).exp() } else { 1.0 });
+            (weight, weight * one)
+        };
+        let (weights, raised) = negatives.iter().fold((0.0, 0.0), |(weights, raised), &score| {
+            let (weight, part) = parts(score);
+            (weights + weight, raised + part)
+        });
+        let log_r = top + raised.ln() + if b > 0.0 { log_count - weights.ln() } else { 0.0 };
+        let own = positives[0];
+        let chosen: f32 = positives.iter().map(|score| (score - bottom).exp()).sum();
+        let x = (log_count + self.log_prior + bottom + chosen.ln()) - log_r;
+        let (share, floor) = (x.exp(), log_count - self.sharpness);
+        let log_g = if x < 0.0 { log_r + (-share).ln_1p() - self.log_rest } else { f32::NEG_INFINITY };
+        let active = log_g > floor;
+        let margin = log_g.max(floor) - own;
+        // softplus and its slope, for any size.
+        let loss = margin.max(0.0) + (-margin.abs()).exp().ln_1p();
+        let pi = 1.0 / (1.0 + (-margin).exp());
+        let (of_r, of_q) = if active { (pi / (1.0 - share), -pi * share / (1.0 - share)) } else { (0.0, 0.0) };
+        for score in negatives {
+            let (weight, part) = parts(*score);
+            *score = of_r * ((1.0 + b) * part / raised - if b > 0.0 { b * weight / weights } else { 0.0 });
+        }
+        for score in &mut *positives {
+            *score = of_q * (*score - bottom).exp() / chosen;
+        }
+        positives[0] -= pi;
+        loss
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::{
         Loss,
-        testing::{close, differences, golden, of_scores},
+        testing::{close, closed_form_agrees, differences, golden, of_scores},
     };
     use super::*;
     use crate::device::ndarray;
@@ -116,6 +186,16 @@ mod tests {
         let (_, slopes) = of_scores(dcl(0.5, 2), &SCORES, 5, 1.0);
         assert!(slopes[5] < 0.0 && slopes[6..].iter().all(|slope| *slope == 0.0), "{slopes:?}");
         assert!(slopes[1] < 0.0, "further positives are raised where the floor is not reached");
+    }
+
+    #[test]
+    fn the_closed_form_is_the_gradient() {
+        for (tau, temperature) in [(0.0, 1.0), (0.07, 1.0), (0.2, 0.5), (0.5, 1.0)] {
+            SCORES.chunks(5).for_each(|row| closed_form_agrees(dcl(tau, 2), row, temperature));
+        }
+        for row in [[200.0, 200.0, -200.0, -200.0], [-200.0, -200.0, 200.0, 200.0]] {
+            closed_form_agrees(dcl(0.3, 2), &row, 1.0);
+        }
     }
 
     #[test]

@@ -41,6 +41,11 @@ impl Hcl {
         self.prior().check()
     }
 
+    /// The closed form.
+    pub(super) fn row(&self, temperature: f64) -> super::dcl::Row {
+        self.prior().row(self.hardness, temperature)
+    }
+
     /// The loss of each row of `scores` `[B, Mp + S]`, as `[B, 1]`.
     pub(super) fn of_rows(&self, scores: Tensor<2>, temperature: f64) -> Tensor<2> {
         let [batch, columns] = scores.dims();
@@ -55,7 +60,7 @@ impl Hcl {
 mod tests {
     use super::super::{
         Loss,
-        testing::{close, differences, golden, of_scores},
+        testing::{close, closed_form_agrees, differences, golden, of_scores},
     };
     use super::*;
     use crate::device::ndarray;
@@ -96,6 +101,16 @@ mod tests {
         let (_, slopes) = of_scores(hcl(0.5, 0.1), &SCORES, 5, 1.0);
         for (slope, difference) in slopes.iter().zip(differences(hcl(0.5, 0.1), &SCORES, 5, 1.0)) {
             assert!((f64::from(*slope) - difference).abs() < 2e-3, "{slopes:?}");
+        }
+    }
+
+    #[test]
+    fn the_closed_form_is_the_gradient() {
+        for (hardness, tau, temperature) in [(0.5, 0.07, 1.0), (1.0, 0.1, 0.5), (3.0, 0.0, 1.0), (0.0, 0.3, 2.0)] {
+            SCORES.chunks(5).for_each(|row| closed_form_agrees(hcl(hardness, tau), row, temperature));
+        }
+        for row in [[200.0, 200.0, -200.0, -200.0], [-200.0, -200.0, 200.0, 200.0]] {
+            closed_form_agrees(hcl(2.0, 0.3), &row, 0.5);
         }
     }
 

@@ -16,6 +16,7 @@ pub use info_nce::InfoNce;
 
 use crate::Error;
 use burn::tensor::Tensor;
+use onebp_table::RowLoss;
 use serde::{Deserialize, Serialize};
 
 /// The loss of a method.
@@ -49,9 +50,13 @@ impl Loss {
         }
     }
 
-    /// Whether the fused engine knows it.
-    pub fn is_fused(&self) -> bool {
-        matches!(self, Self::InfoNce)
+    /// The closed form for scores over T; nothing for InfoNCE, which the fused step knows by itself.
+    pub fn in_closed_form(&self, temperature: f64) -> Option<Box<dyn RowLoss>> {
+        match self {
+            Self::InfoNce => None,
+            Self::Dcl(dcl) => Some(Box::new(dcl.row(0.0, temperature))),
+            Self::Hcl(hcl) => Some(Box::new(hcl.row(temperature))),
+        }
     }
 
     /// Positives of a row, Mp, its own first: more than one where the loss estimates what positives score.
@@ -138,6 +143,17 @@ pub(crate) mod testing {
 
     pub fn close(a: f64, b: f64, tolerance: f64) {
         assert!((a - b).abs() <= tolerance * b.abs().max(1.0), "{a} is not {b}");
+    }
+
+    /// The closed form against autodiff, where the loss is smooth, for a row of `scores`.
+    pub fn closed_form_agrees(loss: Loss, scores: &[f64], temperature: f64) {
+        let (expected, slopes) = of_scores(loss, scores, scores.len(), temperature);
+        let mut found: Vec<f32> = scores.iter().map(|&score| (score / temperature) as f32).collect();
+        let value = loss.in_closed_form(temperature).unwrap().slopes(&mut found);
+        close(f64::from(value), expected, 2e-5);
+        for (found, slope) in found.iter().zip(slopes) {
+            close(f64::from(found / temperature as f32), f64::from(slope), 1e-4);
+        }
     }
 
     /// Slopes of the loss at `scores` by central differences.

@@ -10,6 +10,7 @@ use onebp_model::{
     Batch, Hyperparameters, Method, Rule, Table, Tables,
     device::{self, DeviceName},
     engine::{Engine, EngineName},
+    loss::Loss,
     update::Duplicates,
 };
 
@@ -18,6 +19,14 @@ struct Rig {
     engine: EngineName,
     device: device::Found,
     description: String,
+}
+
+impl Rig {
+    /// Whether the engine knows the method there.
+    fn can(&self, method: &Method) -> bool {
+        let fused_on_gpu = self.engine == EngineName::Fused && self.device.name == DeviceName::Wgpu;
+        !fused_on_gpu || method.loss == Loss::InfoNce
+    }
 }
 
 /// Every engine on every device of this machine, the oracle first.

@@ -7,7 +7,7 @@
 //!
 //! Where users learn, their new rows are staged before pass 3, which needs the users as they were, and published after it.
 //! One upload a step, nothing is allocated, nothing is read back: losses wait on the device for
-//! [`FusedInfoNce::take_losses`], see [`super::losses`].
+//! [`FusedStep::take_losses`], see [`super::losses`].
 
 use super::{
     CubeTable,
@@ -22,7 +22,7 @@ use super::{
     parts::Parts,
     plan::Plan,
 };
-use crate::{Batch, Error, Follow, FusedInfoNce, Grouping, Touched};
+use crate::{Batch, Error, Follow, FusedStep, Grouping, Touched};
 use cubecl::prelude::CubeDim;
 
 /// The fused step of two [`CubeTable`]s.
@@ -199,7 +199,7 @@ impl CubeInfoNce {
     }
 }
 
-impl FusedInfoNce for CubeInfoNce {
+impl FusedStep for CubeInfoNce {
     type Table = CubeTable;
 
     fn new(temperature: f64, follow: Follow) -> Self {
@@ -278,7 +278,7 @@ mod tests {
     use super::*;
     use crate::{
         Aggregation, Duplicates, Embedding, Optimizer, Rule, Table, TableState,
-        host::{HostInfoNce, HostTable},
+        host::{HostStep, HostTable},
     };
     use burn::tensor::Device;
     use testing::{Numbers, assert_close};
@@ -292,7 +292,7 @@ mod tests {
         views: [Table; 2],
     }
 
-    fn run<F: FusedInfoNce>(tables: [F::Table; 2], follow: Follow, batches: &[Batch]) -> Run {
+    fn run<F: FusedStep>(tables: [F::Table; 2], follow: Follow, batches: &[Batch]) -> Run {
         let [mut users, mut items] = tables;
         let mut step = F::new(0.2, follow);
         let mut losses = Vec::new();
@@ -322,7 +322,7 @@ mod tests {
         let optimizers = learns.map(|learns| learns.then_some(&optimizer));
         let on_host = |k: usize| HostTable::new(&tables[k], optimizers[k], &Device::flex()).unwrap();
         let on_device = |k: usize| CubeTable::with_limits(&tables[k], optimizers[k], device, limits).unwrap();
-        let expected = run::<HostInfoNce>([on_host(0), on_host(1)], follow, batches);
+        let expected = run::<HostStep>([on_host(0), on_host(1)], follow, batches);
         let found = run::<CubeInfoNce>([on_device(0), on_device(1)], follow, batches);
         assert_close(&found.losses, &expected.losses, tolerance, "losses");
         for k in 0..2 {
@@ -494,7 +494,7 @@ mod tests {
 
             let mut on_host = HostTable::new(&tables[0], None, &Device::flex()).unwrap();
             let mut items_there = HostTable::new(&tables[1], Some(&adam(0.0)), &Device::flex()).unwrap();
-            let mut there = HostInfoNce::new(0.2 * dim as f64, follow);
+            let mut there = HostStep::new(0.2 * dim as f64, follow);
             batches.iter().for_each(|batch| there.step(&mut on_host, &mut items_there, batch).unwrap());
             assert_close(&losses, &there.take_losses().unwrap(), 1e-5, "losses");
             assert_close(&items.view().unwrap().values, &items_there.view().unwrap().values, 1e-5, "items");

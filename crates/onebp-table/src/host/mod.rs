@@ -3,7 +3,7 @@
 //! Work is cut by row: each distinct row of a batch is read and written by one thread, in one place, with its gradients
 //! added up in the order of the batch. So the bytes do not depend on the number of threads, and nothing waits for a lock.
 
-mod info_nce;
+mod fused;
 mod machine;
 mod memory;
 mod rules;
@@ -13,6 +13,6 @@ mod state;
 mod sum;
 mod table;
 
-pub use info_nce::HostInfoNce;
+pub use fused::HostStep;
 pub use machine::{Machine, peak_memory};
 pub use table::{HostTable, view_of};

@@ -1,7 +1,7 @@
 //! The fused step as tensor formulas: the closed-form gradient of InfoNCE without autodiff.
 
 use super::PortableTable;
-use crate::{Batch, Embedding, Error, Follow, FusedInfoNce, Grouping, Touched};
+use crate::{Batch, Embedding, Error, Follow, FusedStep, Grouping, Touched};
 use burn::tensor::{Tensor, TensorData, activation::softmax};
 
 /// The step of two [`PortableTable`]s.
@@ -11,7 +11,7 @@ pub struct PortableInfoNce {
     losses: Vec<f32>,
 }
 
-impl FusedInfoNce for PortableInfoNce {
+impl FusedStep for PortableInfoNce {
     type Table = PortableTable;
 
     fn new(temperature: f64, follow: Follow) -> Self {

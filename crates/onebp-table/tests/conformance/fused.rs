@@ -2,8 +2,8 @@
 
 use super::{script::noise, *};
 use onebp_table::{
-    Aggregation, Batch, Duplicates, Embedding, Follow, FusedInfoNce, Optimizer, Rule, cube::CubeInfoNce,
-    host::HostInfoNce, portable::PortableInfoNce,
+    Aggregation, Batch, Duplicates, Embedding, Follow, FusedStep, Optimizer, Rule, cube::CubeInfoNce, host::HostStep,
+    portable::PortableInfoNce,
 };
 use proptest::{
     prelude::*,
@@ -32,7 +32,7 @@ fn tables(dim: usize) -> [Table; 2] {
 }
 
 /// Tables and losses after `batches`.
-fn run<F: FusedInfoNce>(
+fn run<F: FusedStep>(
     device: &Device,
     batches: &[Batch],
     dim: usize,
@@ -49,7 +49,7 @@ fn run<F: FusedInfoNce>(
     ([users.view().unwrap(), items.view().unwrap()], step.take_losses().unwrap())
 }
 
-fn agrees<F: FusedInfoNce>(device: &Device, cases: u32) {
+fn agrees<F: FusedStep>(device: &Device, cases: u32) {
     let follows = [
         Follow::Users(Aggregation { beta: 0.9, duplicates: Duplicates::Sequential }),
         Follow::Neither,
@@ -78,8 +78,8 @@ fn agrees<F: FusedInfoNce>(device: &Device, cases: u32) {
 
 #[test]
 fn fused_steps_agree_on_the_host() {
-    agrees::<HostInfoNce>(&ndarray(), 60);
-    agrees::<HostInfoNce>(&Device::flex(), 20);
+    agrees::<HostStep>(&ndarray(), 60);
+    agrees::<HostStep>(&Device::flex(), 20);
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn extremes_on_the_host() {
     items.rows = 2;
     let sgd = Optimizer { rule: Rule::Sgd, learning_rate: 0.1, weight_decay: 0.0 };
     let batch = |weight| Batch::new(vec![0], vec![1, 0], vec![weight], (1, 2));
-    let mut step = HostInfoNce::new(1.0, Follow::Neither);
+    let mut step = HostStep::new(1.0, Follow::Neither);
     let mut users = onebp_table::host::HostTable::new(&huge, Some(&sgd), &ndarray()).unwrap();
     let mut items_table = onebp_table::host::HostTable::new(&items, Some(&sgd), &ndarray()).unwrap();
     step.step(&mut users, &mut items_table, &batch(0.0)).unwrap();

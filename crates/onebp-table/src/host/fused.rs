@@ -20,7 +20,7 @@ use super::{
     sum::Gradients,
     table::{RowWork, Step, for_rows},
 };
-use crate::{Batch, Embedding, Error, Follow, FusedInfoNce, Grouping, Touched};
+use crate::{Batch, Embedding, Error, Follow, FusedStep, Grouping, RowLoss, Touched};
 use pulp::Simd;
 use std::{
     ops::Range,
@@ -28,8 +28,10 @@ use std::{
 };
 
 /// The fused step of two [`HostTable`]s.
-pub struct HostInfoNce {
+pub struct HostStep {
     temperature: f64,
+    /// InfoNCE where there is none.
+    loss: Option<Box<dyn RowLoss>>,
     follow: Follow,
     /// Factor of every place, `[B, 1 + S]`; scores at first.
     factors: Vec<f32>,
@@ -67,6 +69,7 @@ struct Scores<'a> {
     moving: Option<&'a Open<'a>>,
     factors: Rows<'a>,
     losses: Rows<'a>,
+    loss: Option<&'a dyn RowLoss>,
     /// Where users learn: their optimizer, and the staging buffer.
     learning: Option<(Open<'a>, Rows<'a>)>,
 }
@@ -102,9 +105,8 @@ impl RowWork for Scores<'_> {
                     *score = dot(simd, user, self.item(item)) * self.sharpness;
                 }
                 let weight = self.batch.weights[place] * self.share;
-                loss[0] = weight * soften(simd, factors);
+                loss[0] = weight * self.slopes(simd, factors);
                 let scale = weight * self.sharpness;
-                factors[0] -= 1.0;
                 factors.iter_mut().for_each(|factor| *factor *= scale);
                 if self.learning.is_some() {
                     for (&factor, &item) in factors.iter().zip(ids) {
@@ -133,6 +135,17 @@ impl RowWork for Scores<'_> {
 }
 
 impl Scores<'_> {
+    /// Turns the scores of a row into the slopes of its loss, which it returns.
+    #[inline(always)]
+    fn slopes<S: Simd>(&self, simd: S, scores: &mut [f32]) -> f32 {
+        if let Some(loss) = self.loss {
+            return loss.slopes(scores);
+        }
+        let loss = soften(simd, scores);
+        scores[0] -= 1.0;
+        loss
+    }
+
     #[inline(always)]
     fn item(&self, item: u32) -> &[f32] {
         // SAFETY: an item is moved by the thread that has its only place, after it was read, or not at all in this pass.
@@ -212,12 +225,20 @@ impl RowWork for Publish<'_> {
     }
 }
 
-impl FusedInfoNce for HostInfoNce {
+impl HostStep {
+    /// For another loss than InfoNCE, of scores divided by `temperature`.
+    pub fn with_loss(loss: Box<dyn RowLoss>, temperature: f64, follow: Follow) -> Self {
+        Self { loss: Some(loss), ..Self::new(temperature, follow) }
+    }
+}
+
+impl FusedStep for HostStep {
     type Table = HostTable;
 
     fn new(temperature: f64, follow: Follow) -> Self {
         Self {
             temperature,
+            loss: None,
             follow,
             factors: Vec::new(),
             users_of_places: Vec::new(),
@@ -269,6 +290,7 @@ impl FusedInfoNce for HostInfoNce {
             dim,
             far,
             moving: item_state.filter(|_| far),
+            loss: self.loss.as_deref(),
             factors: Rows::new(&mut self.factors, width),
             losses: Rows::new(&mut self.row_losses, 1),
             learning,
@@ -358,7 +380,7 @@ mod tests {
             HostTable::new(&table, learns[side].then_some(&optimizer), &Device::flex()).unwrap()
         });
         (users.far, items.far) = (far, far);
-        let mut step = HostInfoNce::new(0.7, follow);
+        let mut step = HostStep::new(0.7, follow);
         batches.iter().for_each(|batch| step.step(&mut users, &mut items, batch).unwrap());
         ([users.view().unwrap(), items.view().unwrap()], step.take_losses().unwrap())
     }
