@@ -5,6 +5,7 @@ use onebp_data::{
     Csr,
     random::{Purpose, Random},
 };
+use onebp_table::{Grouping, Keep};
 use rayon::prelude::*;
 
 /// How the batches of every epoch come about.
@@ -20,6 +21,8 @@ pub struct Batches<'a> {
     pub batch_size: usize,
     /// Keep the incomplete last batch. Otherwise it is dropped, as the authors do, unless it is the only one.
     pub keep_last: bool,
+    /// Which of the sampler's items a step keeps; all of them where nothing is said.
+    pub keep: Option<Keep>,
     /// Seed of the order and of the other positives.
     pub seed: u64,
 }
@@ -30,10 +33,13 @@ impl<'a> Batches<'a> {
     /// # Errors
     /// [`Error::Parameter`] where a parameter leaves nothing to draw from.
     pub fn new(method: &Method, hyper: &Hyperparameters, train: &'a Csr, seed: u64) -> Result<Self, Error> {
+        let (positives, negatives, pool) = (method.loss.positives(), hyper.negatives, method.sampler.pool());
+        let drawn = pool.map_or(negatives, |pool| pool.size);
         Ok(Self {
             train,
-            sampler: Static::new(train, method.sampler.proposal(train)?, hyper.negatives, seed),
-            positives: method.loss.positives(),
+            sampler: Static::new(train, method.sampler.proposal(train)?, drawn, seed),
+            positives,
+            keep: pool.map(|pool| Keep { positives, negatives, hardness: pool.hardness }),
             batch_size: hyper.batch_size,
             keep_last: hyper.keep_last,
             seed,
@@ -81,7 +87,7 @@ impl Epoch<'_> {
         self.batches.batch_size
     }
 
-    /// Items of a row, Mp + S.
+    /// Items of a row, Mp + S or Mp + X.
     pub fn width(&self) -> usize {
         self.batches.positives + self.batches.sampler.negatives()
     }
@@ -90,7 +96,9 @@ impl Epoch<'_> {
     pub fn batch(&self, index: usize) -> Batch {
         let mut batch = Batch::default();
         self.draw(index, &mut batch);
-        Batch::new(batch.users, batch.items, batch.weights, self.tables())
+        let (users, items) = self.tables();
+        batch.group(&mut Grouping::new(users), &mut Grouping::new(items));
+        batch
     }
 
     /// Draws the rows of batch `index` into `batch`, in parallel. Their groups are left to [`Batch::group`].
@@ -102,6 +110,7 @@ impl Epoch<'_> {
         batch.users.extend(rows.iter().map(|&(user, _)| user));
         batch.items.resize(rows.len() * width, 0);
         batch.weights.resize(rows.len(), 0.0);
+        batch.keep = self.batches.keep;
         const GRAIN: usize = 256;
         let items = batch.items.par_chunks_mut(GRAIN * width);
         let chunks = items.zip(batch.weights.par_chunks_mut(GRAIN)).zip(rows.par_chunks(GRAIN)).enumerate();
@@ -145,7 +154,7 @@ mod tests {
 
     fn batches(train: &Csr, batch_size: usize, keep_last: bool) -> Batches<'_> {
         let sampler = Static::new(train, Proposal::Uniform(40), 3, 9);
-        Batches { train, sampler, positives: 1, batch_size, keep_last, seed: 9 }
+        Batches { train, sampler, positives: 1, batch_size, keep_last, keep: None, seed: 9 }
     }
 
     fn rows(epoch: &Epoch) -> Vec<(u32, u32, Vec<u32>)> {

@@ -67,7 +67,10 @@ impl<'a> Feed<'a> {
         let number = self.next as u32;
         let (ready, ahead) = (&mut self.ready, self.ahead as u32);
         self.users.link(number, ahead, &batch.touched_users, ready, |batch| &mut batch.touched_users);
-        self.items.link(number, ahead, &batch.touched_items, ready, |batch| &mut batch.touched_items);
+        // Items that the step is yet to choose rest for nobody knows how long.
+        if batch.keep.is_none() {
+            self.items.link(number, ahead, &batch.touched_items, ready, |batch| &mut batch.touched_items);
+        }
         self.ready.push_back(batch);
     }
 
@@ -130,7 +133,8 @@ mod tests {
         let pairs: Vec<_> = (0..40u32).flat_map(|u| (0..9u32).map(move |k| (u, (u * 7 + k * 5) % 90))).collect();
         let train = Csr::from_pairs(40, 90, &pairs).unwrap();
         let sampler = Static::new(&train, Proposal::Uniform(90), 3, 7);
-        let batches = Batches { train: &train, sampler, positives: 1, batch_size: 8, keep_last: true, seed: 7 };
+        let batches =
+            Batches { train: &train, sampler, positives: 1, batch_size: 8, keep_last: true, keep: None, seed: 7 };
         let epoch = |number| batches.epoch(number);
         let mut feed = Feed::new(epoch(1), 0);
         for number in [1, 2] {

@@ -42,12 +42,12 @@ impl Method {
         self.update.with(Aggregation { beta: hyper.beta, duplicates: hyper.duplicates })
     }
 
-    /// Checks the parameters of every part.
+    /// Checks the parameters of every part, beside these hyper-parameters.
     ///
     /// # Errors
     /// [`Error::Parameter`] names the first one out of range.
-    pub fn check(&self) -> Result<(), Error> {
-        self.sampler.check()?;
+    pub fn check(&self, hyper: &Hyperparameters) -> Result<(), Error> {
+        self.sampler.check(hyper.negatives)?;
         self.loss.check()
     }
 }

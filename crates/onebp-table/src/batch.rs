@@ -1,16 +1,19 @@
 //! One step's work: users, the items they chose, and negatives.
 
-use crate::{Grouping, Touched};
+use crate::{Grouping, Keep, Touched};
 
 /// B training rows. Ids are dense.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
     /// User of each row, `[B]`.
     pub users: Vec<u32>,
-    /// Chosen item of each row, then its S negatives; row-major `[B, 1 + S]`.
+    /// Positives of each row, its own first, then its S negatives, or the pool that these are chosen from; row-major
+    /// `[B, Mp + S]` or `[B, Mp + X]`.
     pub items: Vec<u32>,
     /// Weight of each row in the mean loss, `[B]`: 1, or 0 where a user has no negative at all.
     pub weights: Vec<f32>,
+    /// Which negatives the step is to keep; all of them where nothing is said.
+    pub keep: Option<Keep>,
     /// Distinct users; places are rows of the batch.
     pub touched_users: Touched,
     /// Distinct items; places are positions in `items`.

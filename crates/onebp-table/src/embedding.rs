@@ -1,6 +1,6 @@
 //! What every implementation of a table can do.
 
-use crate::{Aggregation, Batch, Error, Optimizer, Ranked, Ranking, Table, Touched};
+use crate::{Aggregation, Batch, Error, Hardness, Optimizer, Ranked, Ranking, Table, Touched, hardest::keys};
 use burn::tensor::{Device, Tensor};
 use std::{collections::BTreeMap, time::Duration};
 
@@ -85,6 +85,18 @@ pub trait Embedding: Sized {
     fn rank(&mut self, users: &Self, ranking: &Ranking<'_>) -> Result<Option<Ranked>, Error> {
         let _ = (users, ranking);
         Ok(None)
+    }
+
+    /// Hardness of every item of the next step's batch, `[B, W]`, this being the table of items, as both tables are before
+    /// that step.
+    ///
+    /// # Errors
+    /// [`Error::Execution`] where the device fails.
+    fn keys(&mut self, users: &mut Self, batch: &Batch, hardness: Hardness) -> Result<Vec<f32>, Error> {
+        let users = users.gather(&batch.touched_users, &batch.users)?;
+        let items = self.gather(&batch.touched_items, &batch.items)?;
+        let [rows, dim] = users.dims();
+        keys(users, items.reshape([rows, batch.width(), dim]), hardness)
     }
 
     /// Everything that is needed to continue with the same bytes.

@@ -78,8 +78,8 @@ impl Settings {
         let refuse = |problem: &str, remedy: &str| {
             Err(Error::Settings { problem: problem.to_string(), remedy: remedy.to_string() })
         };
-        self.method.check()?;
         self.hyper.check()?;
+        self.method.check(&self.hyper)?;
         if self.epochs == 0 {
             return refuse("epochs = 0 trains nothing", "give at least 1");
         }

@@ -120,7 +120,7 @@ mod tests {
                 let found: MethodName = name.parse().unwrap();
                 assert_eq!(found.as_str(), named.name);
             }
-            named.name.parse::<MethodName>().unwrap().method().unwrap().check().unwrap();
+            named.name.parse::<MethodName>().unwrap().method().unwrap().loss.check().unwrap();
         }
         assert!("onbp".parse::<MethodName>().unwrap_err().contains("did you mean `onebp`?"));
         assert!("twobp".parse::<MethodName>().unwrap_err().contains("did you mean `two-bp`?"));

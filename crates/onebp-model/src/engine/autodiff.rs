@@ -16,6 +16,7 @@ use crate::{
 use burn::tensor::{Device, Tensor};
 use onebp_table::{
     Grouping, TableState, Touched,
+    hardest::{Chosen, keys},
     portable::{PortableOptimizer, aggregate, ids, to_host},
 };
 
@@ -30,6 +31,7 @@ pub struct Autodiff {
     users: Option<PortableOptimizer>,
     items: Option<PortableOptimizer>,
     device: Device,
+    chosen: Chosen,
     losses: Losses,
 }
 
@@ -50,6 +52,7 @@ impl Autodiff {
             users: optimizer(update.trains_users(), tables.users.rows),
             items: optimizer(update.trains_items(), tables.items.rows),
             device,
+            chosen: Chosen::default(),
             losses: Losses::default(),
         }
     }
@@ -83,6 +86,17 @@ impl Engine for Autodiff {
             return Ok(());
         }
         let (users, items) = (self.model.users.val(), self.model.items.val());
+        let mut chosen = std::mem::take(&mut self.chosen);
+        let batch = match batch.keep {
+            None => batch,
+            Some(keep) => {
+                let of_users = users.clone().inner().select(0, ids(&batch.users, &self.device));
+                let of_items = items.clone().inner().select(0, ids(&batch.items, &self.device));
+                let [_, dim] = of_users.dims();
+                let pools = of_items.reshape([batch.len(), batch.width(), dim]);
+                chosen.of(batch, keep, &keys(of_users, pools, keep.hardness)?, items.dims()[0])
+            }
+        };
         // The one line that makes it OneBP: a detached table is a constant of the loss.
         let seen = |table: &Tensor<2>, trained| if trained { table.clone() } else { table.clone().detach() };
         let loss =
@@ -111,6 +125,7 @@ impl Engine for Autodiff {
         let model = self.model.clone();
         self.model = TwoTower { users: model.users.map(|_| track(users)), items: model.items.map(|_| track(items)) };
 
+        self.chosen = chosen;
         self.losses.push(loss.inner())
     }
 

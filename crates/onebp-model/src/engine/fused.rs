@@ -3,13 +3,14 @@
 use super::{Engine, State, losses::Losses, towers::Towers};
 use crate::{Batch, Error, Hyperparameters, Method, Tables};
 use burn::tensor::Device;
-use onebp_table::{FusedStep, Ranked, Ranking};
+use onebp_table::{FusedStep, Ranked, Ranking, hardest::Chosen};
 use std::time::Duration;
 
 /// Two tables and their fused step.
 pub struct Fused<F: FusedStep> {
     towers: Towers<F::Table>,
     step: F,
+    chosen: Chosen,
     losses: Losses,
 }
 
@@ -25,7 +26,12 @@ impl<F: FusedStep> Fused<F> {
         tables: &Tables,
         device: &Device,
     ) -> Result<Self, Error> {
-        Ok(Self { towers: Towers::new(method, hyper, tables, device)?, step, losses: Losses::default() })
+        Ok(Self {
+            towers: Towers::new(method, hyper, tables, device)?,
+            step,
+            chosen: Chosen::default(),
+            losses: Losses::default(),
+        })
     }
 
     fn collect(&mut self) -> Result<(), Error> {
@@ -39,6 +45,7 @@ where
     F::Table: Send,
 {
     fn step(&mut self, batch: &Batch) -> Result<(), Error> {
+        let batch = self.towers.choose(batch, &mut self.chosen)?;
         Ok(self.step.step(&mut self.towers.users, &mut self.towers.items, batch)?)
     }
 

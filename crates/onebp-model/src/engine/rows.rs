@@ -10,7 +10,7 @@ use crate::{
     update::{Follow, Update},
 };
 use burn::tensor::{Device, Tensor, TensorData};
-use onebp_table::{Embedding, Grouping, Ranked, Ranking, Touched};
+use onebp_table::{Embedding, Grouping, Ranked, Ranking, Touched, hardest::Chosen};
 
 /// Two tables and a loss of their rows.
 pub struct Rows<E: Embedding> {
@@ -19,6 +19,7 @@ pub struct Rows<E: Embedding> {
     temperature: f64,
     update: Update,
     device: Device,
+    chosen: Chosen,
     losses: Losses,
     /// Groups the chosen items, where items follow.
     positives: (Grouping, Touched),
@@ -37,6 +38,7 @@ impl<E: Embedding> Rows<E> {
             temperature: hyper.temperature,
             update: method.update(hyper),
             device,
+            chosen: Chosen::default(),
             losses: Losses::default(),
             positives: (Grouping::new(tables.items.rows), Touched::default()),
         })
@@ -54,7 +56,8 @@ impl<E: Embedding + Send> Engine for Rows<E> {
         if batch.is_empty() {
             return Ok(());
         }
-        let Towers { users: user_table, items: item_table } = &mut self.towers;
+        let batch = self.towers.choose(batch, &mut self.chosen)?;
+        let Towers { users: user_table, items: item_table, .. } = &mut self.towers;
         let leaf = |rows: Tensor<2>, learns: bool| {
             let rows = Tensor::from_inner(rows);
             // The one line that makes it OneBP: a tower that follows is a constant of the loss.

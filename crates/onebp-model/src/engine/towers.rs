@@ -4,14 +4,15 @@ use super::{
     State,
     state::{ITEMS, USERS},
 };
-use crate::{Error, Hyperparameters, Method, Tables};
+use crate::{Batch, Error, Hyperparameters, Method, Tables};
 use burn::tensor::Device;
-use onebp_table::{Embedding, Ranked, Ranking};
+use onebp_table::{Embedding, Ranked, Ranking, hardest::Chosen};
 
 /// The user table and the item table, on a device.
 pub(super) struct Towers<E: Embedding> {
     pub users: E,
     pub items: E,
+    item_count: usize,
 }
 
 impl<E: Embedding> Towers<E> {
@@ -22,6 +23,7 @@ impl<E: Embedding> Towers<E> {
         Ok(Self {
             users: E::new(&tables.users, optimizer(update.trains_users()).as_ref(), device)?,
             items: E::new(&tables.items, optimizer(update.trains_items()).as_ref(), device)?,
+            item_count: tables.items.rows,
         })
     }
 
@@ -31,6 +33,13 @@ impl<E: Embedding> Towers<E> {
 
     pub fn rank(&mut self, ranking: &Ranking<'_>) -> Result<Option<Ranked>, Error> {
         Ok(self.items.rank(&self.users, ranking)?)
+    }
+
+    /// `batch`, or what is left of it where it says which negatives to keep.
+    pub fn choose<'a>(&mut self, batch: &'a Batch, chosen: &'a mut Chosen) -> Result<&'a Batch, Error> {
+        let Some(keep) = batch.keep else { return Ok(batch) };
+        let keys = self.items.keys(&mut self.users, batch, keep.hardness)?;
+        Ok(chosen.of(batch, keep, &keys, self.item_count))
     }
 
     pub fn store(&self, state: &mut State) -> Result<(), Error> {

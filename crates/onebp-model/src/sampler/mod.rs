@@ -5,16 +5,21 @@
 //! | `uniform` (RNS) | all alike | Rendle et al., UAI 2009 |
 //! | `popularity` (PNS) | by f_j^a, f_j being the training users of item j | Mikolov et al., 2013; Chen et al., KDD 2017 |
 //!
+//! | `dns`, `hars`, `two-stage` | of a pool of these the hardest | [`Dynamic`], [`TwoStage`] |
+//!
 //! A [`Static`] sampler draws from a [`Proposal`] that training does not change, ahead of the steps and on any thread.
 
+mod dynamic;
 mod popularity;
 mod rejection;
 
+pub use dynamic::{Dynamic, Pool, TwoStage};
 pub use popularity::{Alias, Interactions, Popularity};
 pub use rejection::Static;
 
 use crate::Error;
 use onebp_data::{Csr, random::Words};
+use onebp_table::Hardness;
 use serde::{Deserialize, Serialize};
 
 /// The sampler of a method.
@@ -26,22 +31,47 @@ pub enum Sampler {
     Uniform,
     /// By popularity.
     Popularity(Popularity),
+    /// Of a uniform pool those with the largest products (DNS).
+    Dns(Dynamic),
+    /// Of a uniform pool the nearest ones (HarS).
+    Hars(Dynamic),
+    /// Of a pool by popularity those with the largest products (2stS).
+    TwoStage(TwoStage),
 }
 
 impl Sampler {
     /// All samplers, with their default parameters.
-    pub fn all() -> [Self; 2] {
-        [Self::Uniform, Self::Popularity(Popularity::default())]
+    pub fn all() -> [Self; 5] {
+        [
+            Self::Uniform,
+            Self::Popularity(Popularity::default()),
+            Self::Dns(Dynamic::default()),
+            Self::Hars(Dynamic::default()),
+            Self::TwoStage(TwoStage::default()),
+        ]
     }
 
-    /// Checks the parameters.
+    /// Checks the parameters, for `negatives` (S) items a row.
     ///
     /// # Errors
     /// [`Error::Parameter`] names the first one out of range.
-    pub fn check(&self) -> Result<(), Error> {
+    pub fn check(&self, negatives: usize) -> Result<(), Error> {
         match self {
-            Self::Uniform => Ok(()),
-            Self::Popularity(popularity) => popularity.check(),
+            Self::Popularity(popularity) => popularity.check()?,
+            Self::TwoStage(two_stage) => two_stage.popularity().check()?,
+            Self::Uniform | Self::Dns(_) | Self::Hars(_) => {}
+        }
+        self.pool().map_or(Ok(()), |pool| pool.check(negatives))
+    }
+
+    /// The pool that the step chooses from, for samplers that look at the model.
+    pub fn pool(&self) -> Option<Pool> {
+        match *self {
+            Self::Uniform | Self::Popularity(_) => None,
+            Self::Dns(Dynamic { pool }) | Self::TwoStage(TwoStage { pool, .. }) => {
+                Some(Pool { size: pool, hardness: Hardness::Product })
+            }
+            Self::Hars(Dynamic { pool }) => Some(Pool { size: pool, hardness: Hardness::Closeness }),
         }
     }
 
@@ -51,7 +81,8 @@ impl Sampler {
     /// [`Error::Parameter`] where a parameter leaves nothing to draw from.
     pub fn proposal<'a>(&self, train: &'a Csr) -> Result<Proposal<'a>, Error> {
         match self {
-            Self::Uniform => Ok(Proposal::Uniform(train.columns() as u32)),
+            Self::Uniform | Self::Dns(_) | Self::Hars(_) => Ok(Proposal::Uniform(train.columns() as u32)),
+            Self::TwoStage(two_stage) => two_stage.proposal(train),
             Self::Popularity(popularity) => popularity.proposal(train),
         }
     }

@@ -5,7 +5,7 @@ use onebp_data::Csr;
 use onebp_model::{
     Batches, Feed,
     loss::{Dcl, Hcl, Loss},
-    sampler::{Popularity, Sampler},
+    sampler::{Dynamic, Popularity, Sampler},
 };
 
 /// A block-structured set: user u likes items of the block u % 4.
@@ -35,13 +35,15 @@ fn run(
 }
 
 /// Every part of a method at least once.
-fn methods() -> [Method; 5] {
+fn methods() -> [Method; 7] {
     let hcl = Loss::Hcl(Hcl { positives: 3, ..Hcl::default() });
     [
         Method::ONE_BP,
         Method::TWO_BP,
         Method::USER_ONLY,
         Method { loss: Loss::Dcl(Dcl::default()), ..Method::TWO_BP },
+        Method { sampler: Sampler::Dns(Dynamic { pool: 8 }), ..Method::TWO_BP },
+        Method { sampler: Sampler::Hars(Dynamic { pool: 8 }), ..Method::ONE_BP },
         Method { loss: hcl, sampler: Sampler::Popularity(Popularity::default()), ..Method::ONE_BP },
     ]
 }
@@ -64,8 +66,9 @@ fn engines_and_devices_agree() {
             (Rule::RowwiseAdagrad, 0.1, 1e-5),
             (Rule::Sgd, 1.0, 1e-5),
         ] {
-            // Optimizers and losses have nothing to do with each other.
-            if method.loss != Loss::InfoNce && optimizer != Rule::Adam {
+            // Optimizers have nothing to do with losses and samplers.
+            let plain = method.loss == Loss::InfoNce && method.sampler == Sampler::Uniform;
+            if !plain && optimizer != Rule::Adam {
                 continue;
             }
             for weight_decay in [0.0, 1e-4] {

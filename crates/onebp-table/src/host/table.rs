@@ -8,8 +8,8 @@ use super::{
     sum::Gradients,
 };
 use crate::{
-    Aggregation, Embedding, Error, Optimizer, Projection, Rule, Table, TableState, Touched, optimizer::adam::Schedule,
-    portable::ids,
+    Aggregation, Batch, Embedding, Error, Hardness, Optimizer, Projection, Rule, Table, TableState, Touched,
+    optimizer::adam::Schedule, portable::ids,
 };
 use burn::tensor::{Device, Tensor};
 use pulp::{Arch, Simd, WithSimd};
@@ -278,6 +278,46 @@ impl Embedding for HostTable {
         let work = Follow { touched, aggregation, rows, other: other.weights.as_slice(), towards, once, dim };
         for_rows(self.arch, touched.len(), dim, 1, &work);
         Ok(())
+    }
+
+    fn keys(&mut self, users: &mut Self, batch: &Batch, hardness: Hardness) -> Result<Vec<f32>, Error> {
+        struct Keys<'a> {
+            batch: &'a Batch,
+            users: &'a [f32],
+            items: &'a [f32],
+            closeness: bool,
+            keys: Rows<'a>,
+            dim: usize,
+        }
+        impl RowWork for Keys<'_> {
+            #[inline(always)]
+            fn run<S: Simd>(&self, simd: S, range: Range<usize>, _: &mut [f32]) {
+                let (width, touched) = (self.batch.width(), &self.batch.touched_users);
+                for q in range {
+                    let user = &self.users[touched.rows[q] as usize * self.dim..][..self.dim];
+                    for &place in touched.places(q) {
+                        let place = place as usize;
+                        // SAFETY: a row of the batch belongs to one user.
+                        let keys = unsafe { self.keys.row(place) };
+                        for (key, &item) in keys.iter_mut().zip(&self.batch.items[place * width..]) {
+                            let item = &self.items[item as usize * self.dim..][..self.dim];
+                            let length = if self.closeness { 0.5 * dot(simd, item, item) } else { 0.0 };
+                            *key = dot(simd, user, item) - length;
+                        }
+                    }
+                }
+            }
+        }
+        users.settle(&batch.touched_users);
+        self.settle(&batch.touched_items);
+        let (dim, width) = (self.dim(), batch.width());
+        let mut values = vec![0.0; batch.items.len()];
+        let (user_rows, item_rows) = (users.weights.as_slice(), self.weights.as_slice());
+        let closeness = hardness == Hardness::Closeness;
+        let keys = Rows::new(&mut values, width);
+        let work = Keys { batch, users: user_rows, items: item_rows, closeness, keys, dim };
+        for_rows(self.arch, batch.touched_users.len(), dim, width, &work);
+        Ok(values)
     }
 
     fn project(&mut self, touched: &Touched, projection: Projection) -> Result<(), Error> {
