@@ -57,7 +57,7 @@ impl MethodName {
     pub fn parts(self) -> toml::Table {
         let mut parts = Defaults::get().general.clone();
         parts.extend(self.named().map(|named| named.options.clone()).unwrap_or_default());
-        parts.retain(|key, _| PARTS.iter().any(|part| key == *part));
+        parts.retain(|key, _| PARTS.contains(&key));
         parts
     }
 
