@@ -186,6 +186,10 @@ impl TableState {
         if self.time.len() != times {
             return Err(Error::State(format!("{} rows have a time, the model expects {times}", self.time.len())));
         }
+        let latest = self.step.saturating_add(u64::from(Touched::MOST_REST));
+        if let Some(time) = self.time.iter().find(|&&time| u64::from(time) > latest) {
+            return Err(Error::State(format!("a row stands at step {time}, the table at {}", self.step)));
+        }
         if u32::try_from(self.step).is_err() {
             return Err(Error::State(format!("step {} is beyond 2^32", self.step)));
         }

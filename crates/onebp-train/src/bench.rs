@@ -117,9 +117,6 @@ impl Workload<'_> {
         let Self { settings, fit, found, .. } = self;
         let hyper = &settings.hyper;
         let on_cpu = found.name != DeviceName::Wgpu;
-        tell("measuring the machine");
-        let machine = on_cpu.then(Machine::measure);
-
         let tables = Tables::init(fit.rows(), fit.columns(), hyper.dim, settings.seed);
         let mut engine = settings.engine.build(settings.method, hyper, &tables, found)?;
         drop(tables);
@@ -139,6 +136,9 @@ impl Workload<'_> {
                 stepped?;
             }
             bench.loss = engine.take_loss()?;
+            if !bench.loss.is_finite() {
+                return Err(Error::Diverged { epoch: number, loss: bench.loss });
+            }
             if number > 1 {
                 bench.epochs.push(clock.elapsed().as_secs_f64());
             }
@@ -147,8 +147,6 @@ impl Workload<'_> {
 
         tell("parts of an epoch");
         let touches = self.parts_of_an_epoch(&mut *engine, &mut feed, epoch(self.epochs + 2), &mut bench)?;
-        self.account(&touches, machine.as_ref(), &mut bench);
-
         if let Some(parts) = self.parts {
             tell("evaluating");
             let mut seconds = Vec::new();
@@ -159,7 +157,11 @@ impl Workload<'_> {
             }
             bench.eval_seconds = Some(median(&seconds));
         }
+        // Before the machine is measured, which takes memory of its own.
         bench.peak_rss_bytes = peak_memory();
+        tell("measuring the machine");
+        let machine = on_cpu.then(Machine::measure);
+        self.account(&touches, machine.as_ref(), &mut bench);
         Ok(bench)
     }
 

@@ -81,6 +81,25 @@ impl Checkpoint {
         })
     }
 
+    /// Checks that the settings that decide what is computed are those of the run in `folder`. Where `settings` name no
+    /// device, the run's counts.
+    ///
+    /// # Errors
+    /// [`Error::Run`] names the first that changed.
+    pub fn check_settings(&self, mut settings: serde_json::Value, folder: &Path) -> Result<(), Error> {
+        if settings["device"].is_null() {
+            settings["device"] = self.settings["device"].clone();
+        }
+        match first_change(&self.settings, &settings) {
+            None => Ok(()),
+            Some(change) => Err(Error::Run {
+                path: folder.into(),
+                problem: format!("{change} since the run was started"),
+                remedy: "put it back, or start a new run".into(),
+            }),
+        }
+    }
+
     /// The model to use: the best epoch under protocols that select one, else the last, every row caught up.
     ///
     /// # Errors
@@ -90,6 +109,23 @@ impl Checkpoint {
             Some(best) => Ok(best),
             None => Ok(BestTables { epoch: self.progress.epoch, tables: self.state.view(method, hyper)? }),
         }
+    }
+}
+
+/// The first setting that differs, in words.
+fn first_change(stored: &serde_json::Value, now: &serde_json::Value) -> Option<String> {
+    match (stored, now) {
+        (serde_json::Value::Object(stored), serde_json::Value::Object(now)) => {
+            let keys = now.keys().chain(stored.keys().filter(|key| !now.contains_key(*key)));
+            keys.filter_map(|key| {
+                let null = serde_json::Value::Null;
+                let (was, is) = (stored.get(key).unwrap_or(&null), now.get(key).unwrap_or(&null));
+                first_change(was, is).map(|change| if is.is_object() { change } else { format!("{key} {change}") })
+            })
+            .next()
+        }
+        _ if stored == now => None,
+        _ => Some(format!("was changed from {stored} to {now}")),
     }
 }
 

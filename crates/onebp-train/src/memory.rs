@@ -17,7 +17,10 @@ fn estimate(settings: &Settings, users: usize, items: usize, pairs: usize) -> u6
     let places = (hyper.batch_size.min(pairs) as u64).saturating_mul(2 + hyper.negatives as u64);
     // A place of a batch is grouped ahead, in a handful of words.
     let ahead = places.saturating_mul(64);
-    tables.saturating_add(places.saturating_mul(width).saturating_mul(gathered)).saturating_add(ahead)
+    // The pairs in order of users, shuffled, and as they were read; what is known of every user and item.
+    let data = (pairs as u64).saturating_mul(32).saturating_add((users as u64 + items as u64).saturating_mul(64));
+    let step = places.saturating_mul(width).saturating_mul(gathered);
+    tables.saturating_add(step).saturating_add(ahead).saturating_add(data)
 }
 
 /// Bytes that this machine has free, where the system tells.
@@ -36,7 +39,7 @@ pub(crate) fn check(settings: &Settings, users: usize, items: usize, pairs: usiz
     match available() {
         Some(free) if needed > free => Err(Error::Settings {
             problem: format!("about {} MB of memory are needed, {} MB are free", needed / 1_000_000, free / 1_000_000),
-            remedy: "lower --dim, --batch-size or --negatives".into(),
+            remedy: "lower --dim, --batch-size or --negatives, or take less data".into(),
         }),
         _ => Ok(()),
     }

@@ -56,10 +56,12 @@ impl MetricsLog {
     /// Opens the log in `run` and drops every row after `epoch`, which the checkpoint to resume from does not know.
     ///
     /// # Errors
-    /// [`Error::Write`] where it cannot be written; [`Error::Run`] where it is missing or a row up to `epoch` is damaged.
-    pub fn open(run: &Path, epoch: u32) -> Result<Self, Error> {
+    /// [`Error::Write`] where it cannot be written; [`Error::Run`] where it, or a row of the epochs up to `epoch` of which
+    /// every `eval_every`-th has one, is missing or damaged.
+    pub fn open(run: &Path, epoch: u32, eval_every: u32) -> Result<Self, Error> {
         let path = run.join(FILE);
         let mut kept = String::new();
+        let mut found = 0;
         if epoch > 0 && !path.exists() {
             return Err(Error::Run {
                 path,
@@ -71,7 +73,10 @@ impl MetricsLog {
             let text = String::from_utf8_lossy(&atomic::read(&path)?).into_owned();
             for (number, line) in (1..).zip(text.split_inclusive('\n')) {
                 match serde_json::from_str::<Row>(line) {
-                    Ok(row) if row.epoch <= epoch && line.ends_with('\n') => kept.push_str(line),
+                    Ok(row) if row.epoch <= epoch && line.ends_with('\n') => {
+                        kept.push_str(line);
+                        found += u32::from(row.epoch.is_multiple_of(eval_every));
+                    }
                     Ok(_) => break,
                     // Only the last line can be half-written.
                     Err(_) if !line.ends_with('\n') => break,
@@ -79,16 +84,32 @@ impl MetricsLog {
                         return Err(Error::Run {
                             path,
                             problem: format!("line {number} is damaged: {error}"),
-                            remedy: "remove that line".into(),
+                            remedy: "put the file back as it was".into(),
                         });
                     }
                 }
             }
         }
+        let expected = epoch / eval_every;
+        if found < expected {
+            return Err(Error::Run {
+                path,
+                problem: format!("{found} of the rows up to epoch {epoch} are there, {expected} were written"),
+                remedy: "put the file back; the epochs so far are written there alone".into(),
+            });
+        }
         atomic::write(&path, kept.as_bytes())?;
         let open = OpenOptions::new().append(true).open(&path);
         let file = open.map_err(|source| Error::Write { path: path.clone(), source })?;
         Ok(Self { path, file })
+    }
+
+    /// Makes sure that the rows survive what a checkpoint survives.
+    ///
+    /// # Errors
+    /// [`Error::Write`] where they cannot be written.
+    pub fn sync(&self) -> Result<(), Error> {
+        self.file.sync_data().map_err(|source| Error::Write { path: self.path.clone(), source })
     }
 
     /// Appends a row.
@@ -115,7 +136,7 @@ mod tests {
     #[test]
     fn rows_are_flat_and_later_ones_are_dropped_on_resume() {
         let run = tempfile::tempdir().unwrap();
-        let mut log = MetricsLog::open(run.path(), 0).unwrap();
+        let mut log = MetricsLog::open(run.path(), 0, 1).unwrap();
         for epoch in [1, 2, 3] {
             log.append(&row(epoch)).unwrap();
         }
@@ -125,7 +146,7 @@ mod tests {
                      \"P@5\":0.25,\"NDCG@20\":0.5}";
         assert_eq!(text.lines().next(), Some(first));
         std::fs::write(&path, format!("{text}{{\"epoch\":4,\"pa")).unwrap();
-        MetricsLog::open(run.path(), 2).unwrap();
+        MetricsLog::open(run.path(), 2, 1).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 2);
     }
 
@@ -133,10 +154,10 @@ mod tests {
     fn damage_and_loss_are_named() {
         let run = tempfile::tempdir().unwrap();
         std::fs::write(run.path().join("metrics.jsonl"), "{\"epoch\":1\n").unwrap();
-        let error = MetricsLog::open(run.path(), 5).unwrap_err().to_string();
+        let error = MetricsLog::open(run.path(), 5, 1).unwrap_err().to_string();
         assert!(error.contains("line 1 is damaged"), "{error}");
         std::fs::remove_file(run.path().join("metrics.jsonl")).unwrap();
-        let error = MetricsLog::open(run.path(), 5).unwrap_err().to_string();
+        let error = MetricsLog::open(run.path(), 5, 1).unwrap_err().to_string();
         assert!(error.contains("the file is missing"), "{error}");
     }
 }

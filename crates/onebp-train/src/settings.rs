@@ -46,8 +46,16 @@ impl Settings {
     pub fn arrange(&self, data: &Dataset) -> Result<Parts, Error> {
         self.check()?;
         let parts = Parts::new(data, self.protocol, self.valid_ratio, self.seed)?;
-        memory::check(self, data.users.len(), data.items.len(), parts.fit.len())?;
+        self.check_memory(data.users.len(), data.items.len(), parts.fit.len())?;
         Ok(parts)
+    }
+
+    /// Checks that training M users and N items on `pairs` pairs can fit into this machine's memory.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] with the estimate.
+    pub fn check_memory(&self, users: usize, items: usize, pairs: usize) -> Result<(), Error> {
+        memory::check(self, users, items, pairs)
     }
 
     /// The settings that decide what is computed, as a checkpoint stores them: floats as text, which no parser changes.

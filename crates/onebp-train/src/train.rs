@@ -97,13 +97,11 @@ impl<'a> Run<'a> {
         }
         let checkpoint = self.checkpoints.load()?;
         checkpoint.check_data(self.fingerprint, self.folder)?;
+        checkpoint.check_settings(self.identity()?, self.folder)?;
         let refuse = |problem: String, remedy: &str| {
             Err(Error::Run { path: self.folder.into(), problem, remedy: remedy.to_string() })
         };
-        let Checkpoint { state, progress, best, settings, .. } = checkpoint;
-        if let Some(change) = first_change(&settings, &self.identity()?) {
-            return refuse(format!("{change} since the run was started"), "put it back, or start a new run");
-        }
+        let Checkpoint { state, progress, best, .. } = checkpoint;
         if self.settings.epochs < progress.epoch {
             let problem = format!("{} epochs are done, {} are asked for", progress.epoch, self.settings.epochs);
             return refuse(problem, "ask for at least as many");
@@ -138,7 +136,7 @@ impl<'a> Run<'a> {
             MetricsLog::refuse_existing(self.folder)?;
             self.checkpoint()?;
         }
-        let mut log = MetricsLog::open(self.folder, self.progress.epoch)?;
+        let mut log = MetricsLog::open(self.folder, self.progress.epoch, eval_every)?;
         if !self.is_over() {
             // What an earlier end of this run wrote is not true any more.
             Summary::remove(self.folder)?;
@@ -191,6 +189,7 @@ impl<'a> Run<'a> {
                 observer.evaluated(&row, improved);
             }
             if self.is_over() || self.last_checkpoint.elapsed() >= self.settings.checkpoint_every {
+                log.sync()?;
                 self.checkpoint()?;
             }
         }
@@ -278,22 +277,5 @@ impl<'a> Run<'a> {
             threads: rayon::current_num_threads(),
             versions: Summary::versions(),
         })
-    }
-}
-
-/// The first setting that differs, in words.
-fn first_change(stored: &serde_json::Value, now: &serde_json::Value) -> Option<String> {
-    match (stored, now) {
-        (serde_json::Value::Object(stored), serde_json::Value::Object(now)) => {
-            let keys = now.keys().chain(stored.keys().filter(|key| !now.contains_key(*key)));
-            keys.filter_map(|key| {
-                let null = serde_json::Value::Null;
-                let (was, is) = (stored.get(key).unwrap_or(&null), now.get(key).unwrap_or(&null));
-                first_change(was, is).map(|change| if is.is_object() { change } else { format!("{key} {change}") })
-            })
-            .next()
-        }
-        _ if stored == now => None,
-        _ => Some(format!("was changed from {stored} to {now}")),
     }
 }

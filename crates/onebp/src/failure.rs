@@ -20,14 +20,14 @@ pub enum Exit {
     Diverged = 6,
     /// A file or folder cannot be written.
     Output = 7,
-    /// Interrupted; a checkpoint has been written.
+    /// Interrupted: after the first Ctrl-C with a checkpoint written, after a second at once.
     Interrupted = 130,
 }
 
 /// What `--help` says about exit codes.
 pub const EXIT_CODES: &str = "Exit codes: 0 success, 1 unexpected error, 2 wrong usage or configuration, 3 bad data, \
                               4 device unavailable or failed, 5 bad run folder or checkpoint, 6 training diverged, 7 output cannot be written, \
-                              130 interrupted (a checkpoint has been written).";
+                              130 interrupted (after the first Ctrl-C with a checkpoint written, after a second at once).";
 
 /// A failed command.
 #[derive(Debug)]

@@ -93,8 +93,8 @@ pub fn with_defaults(train: clap::Command) -> clap::Command {
         let word = |value: &toml::Value| value.as_str().map_or_else(|| value.to_string(), str::to_string);
         let methods = defaults.method.iter().map(|named| (&named.name, &named.options));
         let owners = defaults.optimizer.iter().chain(methods.filter(|_| !PARTS.contains(&name)));
-        let by_owner = owners
-            .filter_map(|(owner, table)| table.get(name).map(|value| format!("; {owner} by itself: {}", word(value))));
+        let by_owner =
+            owners.filter_map(|(owner, table)| table.get(name).map(|value| format!("; with {owner}: {}", word(value))));
         let help = match (name, defaults.general.get(name)) {
             ("sampler", _) => format!("{help} [default: that of the method; known: {}]", known(Sampler::all())),
             ("loss", _) => format!("{help} [default: that of the method; known: {}]", known(Loss::all())),

@@ -86,7 +86,9 @@ fn main() -> ExitCode {
             *last = panic.to_string().replace('\n', " ");
         }
     }));
-    let command = Cli::command().mut_subcommand("train", layers::with_defaults);
+    let command = Cli::command()
+        .mut_subcommand("train", layers::with_defaults)
+        .mut_subcommand("bench", commands::bench::with_help);
     let cli = Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
     if cfg!(unix) && std::env::var_os("XDG_RUNTIME_DIR").is_none() {
         // Mesa prints errors in our name where it is unset. SAFETY: no other thread has been started yet.

@@ -110,6 +110,11 @@ pub fn open(folder: &Path, terminal: &Terminal) -> Result<Trained, Failure> {
     let checkpoint = CheckpointFolder::open(folder).load()?;
     checkpoint.check_data(data.fingerprint(), folder)?;
     let settings = options.settings()?;
+    checkpoint.check_settings(settings.identity()?, folder)?;
+    if checkpoint.progress.epoch == 0 {
+        let problem = "no epoch was finished, the tables are as they were drawn; train first";
+        return Err(Failure::new(Exit::Run, format!("{}: {problem}", folder.display())));
+    }
     let BestTables { epoch, tables } = checkpoint.model(settings.method, &settings.hyper)?;
     let fits = tables.users.rows == data.users.len() && tables.items.rows == data.items.len();
     if !fits || tables.users.dim != tables.items.dim {

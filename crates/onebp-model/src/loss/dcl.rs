@@ -112,13 +112,14 @@ impl RowLoss for Row {
         let chosen: f32 = positives.iter().map(|score| (score - bottom).exp()).sum();
         let x = (log_count + self.log_prior + bottom + chosen.ln()) - log_r;
         let (share, floor) = (x.exp(), log_count - self.sharpness);
-        let log_g = if x < 0.0 { log_r + (-share).ln_1p() - self.log_rest } else { f32::NEG_INFINITY };
-        let active = log_g > floor;
-        let margin = log_g.max(floor) - own;
+        // What is not a number is active, so that it shows.
+        let log_g = if x >= 0.0 { floor } else { log_r + (-share).ln_1p() - self.log_rest };
+        let floored = log_g <= floor;
+        let margin = if floored { floor } else { log_g } - own;
         // softplus and its slope, for any size.
-        let loss = margin.max(0.0) + (-margin.abs()).exp().ln_1p();
+        let loss = (margin + margin.abs()) / 2.0 + (-margin.abs()).exp().ln_1p();
         let pi = 1.0 / (1.0 + (-margin).exp());
-        let (of_r, of_q) = if active { (pi / (1.0 - share), -pi * share / (1.0 - share)) } else { (0.0, 0.0) };
+        let (of_r, of_q) = if floored { (0.0, 0.0) } else { (pi / (1.0 - share), -pi * share / (1.0 - share)) };
         for score in negatives {
             let (weight, part) = parts(*score);
             *score = of_r * ((1.0 + b) * part / raised - if b > 0.0 { b * weight / weights } else { 0.0 });
@@ -195,6 +196,15 @@ mod tests {
         }
         for row in [[200.0, 200.0, -200.0, -200.0], [-200.0, -200.0, 200.0, 200.0]] {
             closed_form_agrees(dcl(0.3, 2), &row, 1.0);
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_number_shows() {
+        for place in 0..4 {
+            let mut scores = [0.1, 0.2, 0.3, 0.4];
+            scores[place] = f32::NAN;
+            assert!(dcl(0.3, 2).in_closed_form(1.0).unwrap().slopes(&mut scores).is_nan(), "{place}");
         }
     }
 

@@ -15,7 +15,7 @@
 use super::{
     HostTable,
     shared::Rows,
-    simd::{Add, Exp, Scale, Set, apply, dot, prefetch},
+    simd::{Add, Exp, Scale, Set, apply, dot, prefetch_at},
     state::Open,
     sum::Gradients,
     table::{RowWork, Step, for_rows},
@@ -93,10 +93,12 @@ impl RowWork for Scores<'_> {
                     && let Some(&next) = self.batch.touched_users.places.get(at)
                 {
                     let next = next as usize * width;
-                    self.batch.items[next..next + width].iter().for_each(|&item| prefetch(self.item(item)));
+                    self.batch.items[next..next + width].iter().for_each(|&item| {
+                        let (first, length) = self.items.place(item as usize);
+                        prefetch_at(first, length);
+                    });
                     if let Some(state) = self.moving {
-                        // SAFETY: a hint only.
-                        ids.iter().for_each(|&item| unsafe { state.prefetch(item as usize) });
+                        ids.iter().for_each(|&item| state.prefetch(item as usize));
                     }
                 }
                 // SAFETY: a row of the batch belongs to one user.
@@ -183,11 +185,13 @@ impl Scores<'_> {
 #[inline(always)]
 fn soften<S: Simd>(simd: S, scores: &mut [f32]) -> f32 {
     let first = scores[0];
+    // 0, or no number where a score is none: maxima pass over those.
+    let strange = 0.0 * scores.iter().sum::<f32>();
     let highest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     apply(simd, &Exp(highest), [&mut *scores], []);
     let total: f32 = scores.iter().sum();
     apply(simd, &Scale(1.0 / total), [scores], []);
-    total.ln() + highest - first
+    total.ln() + highest - first + strange
 }
 
 /// Pass 2: the gradient of an item is the sum of its places' users, each times its factor.

@@ -21,6 +21,9 @@ pub struct Machine {
 /// Floats of each thread's part of memory, 128 MiB: far beyond any cache.
 const PART: usize = 32 << 20;
 
+/// Floats of all parts, 2 GiB: many threads have smaller ones.
+const PARTS: usize = 512 << 20;
+
 /// Passes of the arithmetic loops.
 const PASSES: usize = 1 << 20;
 
@@ -34,16 +37,17 @@ impl Machine {
     pub fn measure() -> Self {
         let threads = rayon::current_num_threads();
         let arch = Arch::new();
-        let mut memory = on_huge_pages(PART * threads);
-        memory.resize(PART * threads, 1.0);
+        let part = PART.min(PARTS / threads);
+        let mut memory = on_huge_pages(part * threads);
+        memory.resize(part * threads, 1.0);
         let bytes = (size_of::<f32>() * memory.len()) as f64;
         let read_bytes = best(bytes, || {
-            memory.par_chunks(PART).for_each(|part| {
+            memory.par_chunks(part).for_each(|part| {
                 black_box(arch.dispatch(Sum(part)));
             });
         });
         let update_bytes = best(2.0 * bytes, || {
-            memory.par_chunks_mut(PART).for_each(|part| arch.dispatch(Scale(part)));
+            memory.par_chunks_mut(part).for_each(|part| arch.dispatch(Scale(part)));
         });
         let on_all = |work: &(dyn Fn() -> f32 + Sync)| {
             (0..threads).into_par_iter().with_max_len(1).for_each(|_| {

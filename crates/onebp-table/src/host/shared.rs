@@ -33,6 +33,12 @@ impl<'a, T> Rows<'a, T> {
         unsafe { std::slice::from_raw_parts_mut(self.first.add(row * self.dim), self.dim) }
     }
 
+    /// Where row `row` begins, and its length.
+    #[inline(always)]
+    pub fn place(&self, row: usize) -> (*const T, usize) {
+        (self.first.wrapping_add(row * self.dim).cast_const(), self.dim)
+    }
+
     /// Row `row`, to be read.
     ///
     /// # Safety

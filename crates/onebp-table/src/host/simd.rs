@@ -22,16 +22,22 @@ fn split_mut<S: Simd>(row: &mut [f32]) -> (&mut [S::f32s], &mut [f32]) {
 /// Rows of a batch are anywhere in their table, which no hardware guesses.
 #[inline(always)]
 pub fn prefetch(row: &[f32]) {
+    prefetch_at(row.as_ptr(), row.len());
+}
+
+/// [`prefetch`] of `length` floats at `first`, which nobody needs to own.
+#[inline(always)]
+pub fn prefetch_at(first: *const f32, length: usize) {
     const LINE: usize = 16;
     const LINES: usize = 16;
     #[cfg(target_arch = "x86_64")]
-    for line in row.iter().step_by(LINE).take(LINES) {
+    for place in (0..length).step_by(LINE).take(LINES) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: a hint; any address is allowed.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(line).cast()) };
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(first.wrapping_add(place).cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = (row, LINE, LINES);
+    let _ = (first, length, LINE, LINES);
 }
 
 /// <a, b>, both `[d]`.

@@ -4,7 +4,7 @@ use super::{
     memory::Memory,
     rules::{Adagrad, AdamStep, Descend, Gradient, apply_along, mean_square, rest_adam, step_adam, unrest_adam},
     shared::Rows,
-    simd::{Set, apply, prefetch},
+    simd::{Set, apply, prefetch_at},
     sum::{Gradients, sum},
 };
 use crate::{
@@ -97,15 +97,12 @@ impl Open<'_> {
         *time = self.step;
     }
 
-    /// Asks the cache for the state of a row that will be moved soon.
-    ///
-    /// # Safety
-    /// No other thread may be at this row.
+    /// Asks the cache for the state of a row that will be moved soon, by whomever.
     #[inline(always)]
-    pub unsafe fn prefetch(&self, row: usize) {
+    pub fn prefetch(&self, row: usize) {
         for matrix in self.matrices.iter().flatten() {
-            // SAFETY: by the caller's promise.
-            prefetch(unsafe { matrix.row(row) });
+            let (first, length) = matrix.place(row);
+            prefetch_at(first, length);
         }
     }
 

@@ -3,7 +3,7 @@
 use super::{
     memory::Memory,
     shared::Rows,
-    simd::{Add, Mix, Scale, apply, dot, prefetch},
+    simd::{Add, Mix, Scale, apply, dot, prefetch, prefetch_at},
     state::{Open, State, view},
     sum::Gradients,
 };
@@ -158,11 +158,9 @@ impl<G: Gradients> RowWork for Step<'_, G> {
             if let (true, Some(&next)) = (self.far, moving.get(index + 1)) {
                 let row = self.touched.rows[next as usize] as usize;
                 prefetch(self.gradients.of(self.touched.places(next as usize)[0] as usize).1);
-                // SAFETY: rows are distinct.
-                unsafe {
-                    prefetch(self.weights.row(row));
-                    self.state.prefetch(row);
-                }
+                let (first, length) = self.weights.place(row);
+                prefetch_at(first, length);
+                self.state.prefetch(row);
             }
             let (row, rest) = (self.touched.rows[q] as usize, self.touched.rest[q]);
             let gradient = (self.touched.places(q), self.gradients);
@@ -250,8 +248,8 @@ impl Embedding for HostTable {
                 for q in range.clone() {
                     if q + 1 < range.end {
                         prefetch(self.other(self.touched.places(q + 1)[0]));
-                        // SAFETY: rows are distinct.
-                        prefetch(unsafe { self.rows.row(self.touched.rows[q + 1] as usize) });
+                        let (first, length) = self.rows.place(self.touched.rows[q + 1] as usize);
+                        prefetch_at(first, length);
                     }
                     // SAFETY: rows are distinct.
                     let row = unsafe { self.rows.row(self.touched.rows[q] as usize) };

@@ -107,3 +107,19 @@ fn extremes_on_the_host() {
     assert_eq!(step.take_losses().unwrap(), [0.0, 320_000.0]);
     assert!(users.view().unwrap().values.iter().all(|x| x.is_finite()));
 }
+
+/// Training must not go on over a row that is no number: the loss shows it, wherever the row is.
+#[test]
+fn what_is_not_a_number_shows_in_the_loss() {
+    let sgd = Optimizer { rule: Rule::Sgd, learning_rate: 0.1, weight_decay: 0.0 };
+    let table = |rows| Table { values: noise(3, rows * 4), rows, dim: 4 };
+    for broken in 0..3 {
+        let mut items = table(3);
+        items.values[4 * broken] = f32::NAN;
+        let on = |table: &Table| onebp_table::host::HostTable::new(table, Some(&sgd), &Device::flex()).unwrap();
+        let mut step = HostStep::new(1.0, Follow::Neither);
+        let batch = Batch::new(vec![0], vec![1, 0, 2], vec![1.0], (1, 3));
+        step.step(&mut on(&table(1)), &mut on(&items), &batch).unwrap();
+        assert!(step.take_losses().unwrap()[0].is_nan(), "item {broken}");
+    }
+}

@@ -4,6 +4,7 @@ use super::train::limit_threads;
 use crate::{
     data_source::{Source, directory, load_and_tell},
     failure::Failure,
+    layers,
     methods::MethodName,
     options::TrainOptions,
     output::{self, Terminal},
@@ -33,6 +34,15 @@ const EPOCHS: u32 = 5;
 
 /// Options of training that change nothing here.
 const IDLE: [&str; 6] = ["checkpoint-every", "protocol", "eval-every", "patience", "valid-ratio", "compare"];
+
+/// Hides what says nothing here, and tells what `--epochs` means.
+pub fn with_help(bench: clap::Command) -> clap::Command {
+    layers::with_defaults(bench).mut_args(|argument| match argument.get_long() {
+        Some("epochs") => argument.help(format!("Epochs to time, at least {EPOCHS} [default: {EPOCHS}]")),
+        Some(name) if IDLE.contains(&name) => argument.hide(true),
+        _ => argument,
+    })
+}
 
 fn size(text: &str) -> Result<(u32, u32, usize), String> {
     let parts: Vec<&str> = text.split('x').collect();
@@ -77,6 +87,7 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
 
     let (name, fit, parts) = match random {
         Some((users, items, pairs)) => {
+            settings.check_memory(users as usize, items as usize, pairs)?;
             terminal.tell("drawing random interactions");
             (format!("random {users}x{items}x{pairs}"), scaled(users, items, pairs, settings.seed)?, None)
         }
@@ -98,15 +109,18 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
         threads: rayon::current_num_threads(),
         settings: &settings,
         bench: &bench,
-        paper_epoch_seconds: options.method.and_then(|method| paper_seconds(method, &settings, &fit)),
+        paper_epoch_seconds: options
+            .method
+            .filter(|_| random.is_none())
+            .and_then(|method| paper_seconds(method, &settings, &fit)),
     };
     if terminal.json { output::json(&printed) } else { print(&printed) }
 }
 
-/// Seconds of an epoch in Table 2 of the paper, for data of the same size and the method as it is there.
+/// Seconds of an epoch in Table 2 of the paper, for data and tables of the same size and the method as it is there.
 fn paper_seconds(method: MethodName, settings: &Settings, fit: &onebp_data::Csr) -> Option<f64> {
-    let sizes = [(943, 1682), (6040, 3706), (29_858, 40_981), (31_668, 38_048)];
-    let place = sizes.into_iter().position(|size| size == (fit.rows(), fit.columns()))?;
+    let sizes = [(943, 1682, 32), (6040, 3706, 128), (29_858, 40_981, 1024), (31_668, 38_048, 2048)];
+    let place = sizes.into_iter().position(|size| size == (fit.rows(), fit.columns(), settings.hyper.dim))?;
     let unchanged = method.method().is_ok_and(|method| method == settings.method);
     method.named()?.paper_seconds.filter(|_| unchanged).map(|seconds| seconds[place])
 }

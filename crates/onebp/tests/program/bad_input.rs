@@ -209,7 +209,35 @@ fn training_that_diverges_says_so() {
     let place = Place::new();
     place.file("small.csv", small_csv());
     let options = "--dim 4 --batch-size 64 --epochs 30 --method two-bp --lr 1e30 --device ndarray";
-    refused(&place, &format!("train --data small.csv {options}"), 6, &["diverged", "--lr"]);
+    refused(&place, &format!("train --data small.csv {options} --out run"), 6, &["diverged", "--lr"]);
+    for command in ["evaluate", "recommend --all"] {
+        refused(&place, &format!("{command} --run run"), 5, &["no epoch was finished", "train first"]);
+    }
+    refused(&place, &format!("bench --data small.csv {options} --no-eval"), 6, &["diverged"]);
+}
+
+/// What a run was trained with belongs to it, and so does its log.
+#[test]
+fn runs_that_were_tampered_with() {
+    let place = Place::new();
+    place.file("small.csv", small_csv());
+    place.ok("train --data small.csv --dim 4 --batch-size 64 --epochs 6 --device ndarray --out run --quiet");
+    let config = place.read("run/config.toml");
+    place.file("run/config.toml", config.replace("lr = 0.001", "lr = 0.002"));
+    refused(&place, "evaluate --run run", 5, &["lr was changed", "put it back"]);
+    place.file("run/config.toml", config);
+    place.ok("evaluate --run run --quiet");
+    let rows = place.read("run/metrics.jsonl");
+    let first = rows.lines().next().unwrap().to_string() + "\n";
+    place.file("run/metrics.jsonl", first);
+    refused(
+        &place,
+        "train --resume run --epochs 7",
+        5,
+        &["metrics.jsonl", "1 of the rows up to epoch 6", "put the file back"],
+    );
+    place.file("run/metrics.jsonl", rows);
+    place.ok("train --resume run --epochs 7 --quiet");
 }
 
 #[test]
@@ -217,6 +245,7 @@ fn benchmarks_refuse_what_says_nothing_to_them() {
     let place = Place::new();
     refused(&place, "bench --patience 3", 2, &["--patience", "leave it out"]);
     refused(&place, "bench --epochs 2", 2, &["epochs = 2", "at least 5"]);
+    refused(&place, "bench --random 4000000000x4000000000x10", 2, &["MB of memory are needed"]);
     refused(&place, "bench --random 0x5x10", 3, &["0 users"]);
     let ended = place.run("bench --random 5x5");
     assert!(ended.code == 2 && ended.stderr.contains("three numbers"), "{}", ended.stderr);

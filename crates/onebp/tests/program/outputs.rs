@@ -188,7 +188,7 @@ fn help_and_completions() {
     let help = place.ok("--help").stdout;
     assert!(help.contains("Exit codes") && help.contains("recommend"), "{help}");
     let help = place.ok("train --help").stdout.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(help.contains("[default: sequential; user-only by itself: last]"), "{help}");
+    assert!(help.contains("[default: sequential; with user-only: last]"), "{help}");
     for shell in ["bash", "zsh", "fish"] {
         assert!(place.ok(&format!("completions {shell}")).stdout.contains("onebp"));
     }
