@@ -42,6 +42,11 @@ impl Method {
         self.update.with(Aggregation { beta: hyper.beta, duplicates: hyper.duplicates })
     }
 
+    /// Items that are drawn for a row: Mp positives and S negatives, or the pool X that these are chosen from.
+    pub fn columns(&self, hyper: &Hyperparameters) -> usize {
+        self.loss.positives() + self.sampler.pool().map_or(hyper.negatives, |pool| pool.size)
+    }
+
     /// Checks the parameters of every part, beside these hyper-parameters.
     ///
     /// # Errors

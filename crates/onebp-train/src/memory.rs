@@ -14,7 +14,7 @@ fn estimate(settings: &Settings, users: usize, items: usize, pairs: usize) -> u6
     // Gathered rows alive at the peak of a step: embeddings, products and their gradients.
     let gathered = if matches!(settings.engine, EngineName::Autodiff | EngineName::Rows) { 4 } else { 0 };
     let tables = (users as u64 + items as u64).saturating_mul(width).saturating_mul(copies);
-    let places = (hyper.batch_size.min(pairs) as u64).saturating_mul(2 + hyper.negatives as u64);
+    let places = (hyper.batch_size.min(pairs) as u64).saturating_mul((1 + settings.method.columns(hyper)) as u64);
     // A place of a batch is grouped ahead, in a handful of words.
     let ahead = places.saturating_mul(64);
     // The pairs in order of users, shuffled, and as they were read; what is known of every user and item.
