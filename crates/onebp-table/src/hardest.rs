@@ -39,16 +39,23 @@ pub fn keys(users: Tensor<2>, items: Tensor<3>, hardness: Hardness) -> Result<Ve
 }
 
 /// Batches of what is left of their pools, one after another.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Chosen {
+    /// Rows of the table of items.
+    rows: usize,
     batch: Batch,
     grouping: Option<Grouping>,
     order: Vec<u32>,
 }
 
 impl Chosen {
-    /// The batch that is left of `batch`, whose items have these `keys` `[B, W]` in a table of `rows` items.
-    pub fn of(&mut self, batch: &Batch, keep: Keep, keys: &[f32], rows: usize) -> &Batch {
+    /// For a table of `rows` items.
+    pub fn new(rows: usize) -> Self {
+        Self { rows, batch: Batch::default(), grouping: None, order: Vec::new() }
+    }
+
+    /// The batch that is left of `batch`, whose items have these `keys` `[B, W]`.
+    pub fn of(&mut self, batch: &Batch, keep: Keep, keys: &[f32]) -> &Batch {
         let width = batch.width();
         let Keep { positives, negatives, .. } = keep;
         let chosen = &mut self.batch;
@@ -64,7 +71,7 @@ impl Chosen {
             self.order.sort_by(|&a, &b| keys[b as usize].total_cmp(&keys[a as usize]));
             chosen.items.extend(self.order.iter().take(negatives).map(|&at| pool[at as usize]));
         }
-        let grouping = self.grouping.get_or_insert_with(|| Grouping::new(rows));
+        let grouping = self.grouping.get_or_insert_with(|| Grouping::new(self.rows));
         grouping.group(&chosen.items, &mut chosen.touched_items);
         chosen
     }
@@ -79,11 +86,11 @@ mod tests {
         let batch = Batch::new(vec![0, 1], vec![9, 1, 2, 3, 4, 8, 4, 3, 2, 1], vec![1.0, 0.0], (2, 10));
         let keys = [5.0, 0.1, 0.3, 0.3, -1.0, 7.0, 2.0, 2.0, 2.0, 3.0];
         let keep = |negatives| Keep { positives: 1, negatives, hardness: Hardness::Product };
-        let mut chosen = Chosen::default();
-        let two = chosen.of(&batch, keep(2), &keys, 10);
+        let mut chosen = Chosen::new(10);
+        let two = chosen.of(&batch, keep(2), &keys);
         assert_eq!(two, &Batch::new(vec![0, 1], vec![9, 2, 3, 8, 1, 4], vec![1.0, 0.0], (2, 10)));
         // T29: a pool that is kept whole.
-        let mut all = chosen.of(&batch, keep(4), &keys, 10).items.clone();
+        let mut all = chosen.of(&batch, keep(4), &keys).items.clone();
         all[1..5].sort_unstable();
         all[6..].sort_unstable();
         assert_eq!(all, [9, 1, 2, 3, 4, 8, 1, 2, 3, 4]);

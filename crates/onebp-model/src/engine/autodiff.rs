@@ -31,7 +31,6 @@ pub struct Autodiff {
     users: Option<PortableOptimizer>,
     items: Option<PortableOptimizer>,
     device: Device,
-    chosen: Chosen,
     losses: Losses,
 }
 
@@ -52,7 +51,6 @@ impl Autodiff {
             users: optimizer(update.trains_users(), tables.users.rows),
             items: optimizer(update.trains_items(), tables.items.rows),
             device,
-            chosen: Chosen::default(),
             losses: Losses::default(),
         }
     }
@@ -86,7 +84,7 @@ impl Engine for Autodiff {
             return Ok(());
         }
         let (users, items) = (self.model.users.val(), self.model.items.val());
-        let mut chosen = std::mem::take(&mut self.chosen);
+        let mut chosen = Chosen::new(items.dims()[0]);
         let batch = match batch.keep {
             None => batch,
             Some(keep) => {
@@ -94,7 +92,7 @@ impl Engine for Autodiff {
                 let of_items = items.clone().inner().select(0, ids(&batch.items, &self.device));
                 let [_, dim] = of_users.dims();
                 let pools = of_items.reshape([batch.len(), batch.width(), dim]);
-                chosen.of(batch, keep, &keys(of_users, pools, keep.hardness)?, items.dims()[0])
+                chosen.of(batch, keep, &keys(of_users, pools, keep.hardness)?)
             }
         };
         // The one line that makes it OneBP: a detached table is a constant of the loss.
@@ -125,7 +123,6 @@ impl Engine for Autodiff {
         let model = self.model.clone();
         self.model = TwoTower { users: model.users.map(|_| track(users)), items: model.items.map(|_| track(items)) };
 
-        self.chosen = chosen;
         self.losses.push(loss.inner())
     }
 

@@ -29,7 +29,7 @@ impl<F: FusedStep> Fused<F> {
         Ok(Self {
             towers: Towers::new(method, hyper, tables, device)?,
             step,
-            chosen: Chosen::default(),
+            chosen: Chosen::new(tables.items.rows),
             losses: Losses::default(),
         })
     }

@@ -38,7 +38,7 @@ impl<E: Embedding> Rows<E> {
             temperature: hyper.temperature,
             update: method.update(hyper),
             device,
-            chosen: Chosen::default(),
+            chosen: Chosen::new(tables.items.rows),
             losses: Losses::default(),
             positives: (Grouping::new(tables.items.rows), Touched::default()),
         })
@@ -57,7 +57,7 @@ impl<E: Embedding + Send> Engine for Rows<E> {
             return Ok(());
         }
         let batch = self.towers.choose(batch, &mut self.chosen)?;
-        let Towers { users: user_table, items: item_table, .. } = &mut self.towers;
+        let Towers { users: user_table, items: item_table } = &mut self.towers;
         let leaf = |rows: Tensor<2>, learns: bool| {
             let rows = Tensor::from_inner(rows);
             // The one line that makes it OneBP: a tower that follows is a constant of the loss.

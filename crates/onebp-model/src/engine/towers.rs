@@ -12,7 +12,6 @@ use onebp_table::{Embedding, Ranked, Ranking, hardest::Chosen};
 pub(super) struct Towers<E: Embedding> {
     pub users: E,
     pub items: E,
-    item_count: usize,
 }
 
 impl<E: Embedding> Towers<E> {
@@ -23,7 +22,6 @@ impl<E: Embedding> Towers<E> {
         Ok(Self {
             users: E::new(&tables.users, optimizer(update.trains_users()).as_ref(), device)?,
             items: E::new(&tables.items, optimizer(update.trains_items()).as_ref(), device)?,
-            item_count: tables.items.rows,
         })
     }
 
@@ -39,7 +37,7 @@ impl<E: Embedding> Towers<E> {
     pub fn choose<'a>(&mut self, batch: &'a Batch, chosen: &'a mut Chosen) -> Result<&'a Batch, Error> {
         let Some(keep) = batch.keep else { return Ok(batch) };
         let keys = self.items.keys(&mut self.users, batch, keep.hardness)?;
-        Ok(chosen.of(batch, keep, &keys, self.item_count))
+        Ok(chosen.of(batch, keep, &keys))
     }
 
     pub fn store(&self, state: &mut State) -> Result<(), Error> {

@@ -9,9 +9,8 @@
 //! A pool of S items is kept whole: then `dns` is uniform sampling. Pools are drawn ahead of the steps; hardness is that of
 //! the tables right before the step.
 
-use super::{Popularity, Proposal};
+use super::Popularity;
 use crate::{Error, error::within};
-use onebp_data::Csr;
 use onebp_table::Hardness;
 use serde::{Deserialize, Serialize};
 
@@ -48,10 +47,6 @@ impl Default for TwoStage {
 impl TwoStage {
     pub(super) fn popularity(&self) -> Popularity {
         Popularity { exponent: self.exponent }
-    }
-
-    pub(super) fn proposal<'a>(&self, train: &'a Csr) -> Result<Proposal<'a>, Error> {
-        self.popularity().proposal(train)
     }
 }
 

@@ -82,7 +82,7 @@ impl Sampler {
     pub fn proposal<'a>(&self, train: &'a Csr) -> Result<Proposal<'a>, Error> {
         match self {
             Self::Uniform | Self::Dns(_) | Self::Hars(_) => Ok(Proposal::Uniform(train.columns() as u32)),
-            Self::TwoStage(two_stage) => two_stage.proposal(train),
+            Self::TwoStage(two_stage) => two_stage.popularity().proposal(train),
             Self::Popularity(popularity) => popularity.proposal(train),
         }
     }

@@ -136,6 +136,11 @@ impl<'a> Block<'a> {
 }
 
 impl Blocks {
+    /// The blocks of a catalogue of `rows` items.
+    fn ranges(self, rows: usize) -> impl Iterator<Item = Range<usize>> {
+        (0..rows).step_by(self.items).map(move |first| first..rows.min(first + self.items))
+    }
+
     fn new(gpu: &Gpu, (m, n, dim, k): (usize, usize, usize, usize), most: Option<(usize, usize)>) -> Self {
         let unit = TILE * VECTOR;
         let depth = dim.next_multiple_of(SIDE).max(SIDE);
@@ -263,10 +268,9 @@ impl CubeRanking {
         room: &Room,
     ) -> Result<Vec<u32>, Error> {
         let gpu = &items.gpu;
-        let Blocks { users: stride, items: width, parts, k, .. } = room.blocks;
+        let Blocks { users: stride, parts, k, .. } = room.blocks;
         self.read(users, block.users.iter().copied(), &room.users, stride)?;
-        for first in (0..items.rows()).step_by(width) {
-            let range = first..items.rows().min(first + width);
+        for range in room.blocks.ranges(items.rows()) {
             self.score(items, range.clone(), sent, room)?;
             let (cubes, units) = gpu.flat(stride * parts);
             // SAFETY: a unit stays within its user's column of the scores and its own list; seen items come from the plan.
@@ -287,7 +291,7 @@ impl CubeRanking {
                     room.blocks.part() as u32,
                     k as u32,
                     parts as u32,
-                    u32::from(first == 0),
+                    u32::from(range.start == 0),
                 );
             }
             self.traffic.launches += 1;
@@ -342,8 +346,7 @@ impl CubeRanking {
         }
         let gpu = &items.gpu;
         let Blocks { users: stride, items: width, parts, .. } = room.blocks;
-        for first in (0..items.rows()).step_by(width) {
-            let range = first..items.rows().min(first + width);
+        for range in room.blocks.ranges(items.rows()) {
             // The scores of a single block are still there.
             if items.rows() > width {
                 self.score(items, range.clone(), sent, room)?;
@@ -365,7 +368,7 @@ impl CubeRanking {
                     range.end as u32,
                     room.blocks.part() as u32,
                     parts as u32,
-                    u32::from(first == 0),
+                    u32::from(range.start == 0),
                 );
             }
             self.traffic.launches += 1;
