@@ -34,7 +34,9 @@ impl From<onebp_table::Error> for Error {
     fn from(error: onebp_table::Error) -> Self {
         match error {
             onebp_table::Error::State(problem) => Self::State(problem),
-            onebp_table::Error::Device(problem) | onebp_table::Error::Execution(problem) => Self::Execution(problem),
+            onebp_table::Error::Device(problem)
+            | onebp_table::Error::Optimizer(problem)
+            | onebp_table::Error::Execution(problem) => Self::Execution(problem),
         }
     }
 }

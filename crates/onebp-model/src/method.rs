@@ -87,7 +87,12 @@ pub struct Hyperparameters {
 impl Hyperparameters {
     /// The optimizer of a table that learns.
     pub fn optimizer(&self) -> Optimizer {
-        Optimizer { rule: self.optimizer, learning_rate: self.learning_rate, weight_decay: self.weight_decay }
+        Optimizer {
+            rule: self.optimizer,
+            learning_rate: self.learning_rate,
+            weight_decay: self.weight_decay,
+            projection: None,
+        }
     }
 
     /// Checks every range.

@@ -41,7 +41,7 @@ fn steps(criterion: &mut Criterion) {
         group.throughput(Throughput::Elements(ROWS as u64)).sample_size(20);
         let batches = batches(tables, 8);
         for rule in Rule::ALL {
-            let optimizer = Optimizer { rule, learning_rate: 1e-3, weight_decay: 0.0 };
+            let optimizer = Optimizer { rule, learning_rate: 1e-3, weight_decay: 0.0, projection: None };
             let mut users = HostTable::new(&table(tables.0, dim), None, &Device::ndarray()).unwrap();
             let mut items = HostTable::new(&table(tables.1, dim), Some(&optimizer), &Device::ndarray()).unwrap();
             let follow = Follow::Users(Aggregation { beta: 0.99, duplicates: Duplicates::Sequential });

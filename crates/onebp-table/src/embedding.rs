@@ -4,15 +4,6 @@ use crate::{Aggregation, Batch, Error, Hardness, Optimizer, Ranked, Ranking, Tab
 use burn::tensor::{Device, Tensor};
 use std::{collections::BTreeMap, time::Duration};
 
-/// How a row is brought back to where its model wants it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Projection {
-    /// Into the unit ball: a row longer than 1 is shortened to 1 (CML).
-    Ball,
-    /// Onto the unit sphere: every row but the zero row gets length 1 (SFCML, DPCML).
-    Sphere,
-}
-
 /// A table as it is stored: rows may stand at different steps.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TableState {
@@ -34,7 +25,8 @@ pub trait Embedding: Sized {
     /// `table` on `device`, its rows moved by `optimizer`, or by aggregation alone where there is none.
     ///
     /// # Errors
-    /// [`Error::Device`] where the device is none of this implementation's, or too small.
+    /// [`Error::Device`] where the device is none of this implementation's, or too small; [`Error::Optimizer`] where rows
+    /// of this width cannot be projected as the optimizer says.
     fn new(table: &Table, optimizer: Option<&Optimizer>, device: &Device) -> Result<Self, Error>;
 
     /// The rows of the next step's batch, `[R, d]`: `rows` `[R]`, whose distinct ones are `touched`, as they are before
@@ -45,7 +37,8 @@ pub trait Embedding: Sized {
     fn gather(&mut self, touched: &Touched, rows: &[u32]) -> Result<Tensor<2>, Error>;
 
     /// One step of the optimizer: each distinct row moves along the sum of the gradients of its places, `[R, d]`, added up
-    /// in the order of the places. The rows must have been gathered for this step.
+    /// in the order of the places, and is projected where the optimizer says so. The rows must have been gathered for this
+    /// step.
     ///
     /// # Errors
     /// [`Error::Execution`] where the device fails, or where the table has no optimizer.
@@ -62,12 +55,6 @@ pub trait Embedding: Sized {
         other: &mut Self,
         towards: &[u32],
     ) -> Result<(), Error>;
-
-    /// Projects the distinct rows.
-    ///
-    /// # Errors
-    /// [`Error::Execution`] where the device fails.
-    fn project(&mut self, touched: &Touched, projection: Projection) -> Result<(), Error>;
 
     /// All rows as they are after the last step, on the host. Nothing is written back.
     ///
@@ -186,7 +173,8 @@ impl TableState {
         if self.time.len() != times {
             return Err(Error::State(format!("{} rows have a time, the model expects {times}", self.time.len())));
         }
-        let latest = self.step.saturating_add(u64::from(Touched::MOST_REST));
+        let ahead = optimizer.map_or(0, |optimizer| optimizer.ahead(Touched::MOST_REST));
+        let latest = self.step.saturating_add(u64::from(ahead));
         if let Some(time) = self.time.iter().find(|&&time| u64::from(time) > latest) {
             return Err(Error::State(format!("a row stands at step {time}, the table at {}", self.step)));
         }

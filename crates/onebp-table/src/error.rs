@@ -9,6 +9,9 @@ pub enum Error {
     /// A device failed while it worked.
     #[error("the device failed: {0}")]
     Execution(String),
+    /// An optimizer does not fit the table.
+    #[error("{0}")]
+    Optimizer(String),
     /// A stored state does not fit the table.
     #[error("{0}")]
     State(String),

@@ -24,10 +24,10 @@ mod touched;
 
 pub use aggregation::{Aggregation, Duplicates};
 pub use batch::Batch;
-pub use embedding::{Embedding, Follow, FusedStep, Projection, RowLoss, TableState};
+pub use embedding::{Embedding, Follow, FusedStep, RowLoss, TableState};
 pub use error::Error;
 pub use hardest::{Hardness, Keep};
-pub use optimizer::{Optimizer, Rule};
+pub use optimizer::{Onto, Optimizer, Projection, Rule};
 pub use ranking::{Lists, Ranked, Ranking};
 pub use table::Table;
 pub use touched::{Grouping, Touched};

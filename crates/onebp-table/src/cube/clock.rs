@@ -3,7 +3,7 @@
 //! All of this follows from the schedule of batches and not from any value, so it stays on the host; kernels get the ways
 //! as words, see [`super::kernels::adam`].
 
-use super::kernels::adam::{REPLAY, REPLAY_BACK, STAY, TAIL, TAIL_BACK, WAY};
+use super::kernels::adam::{PROJECT, REPLAY, REPLAY_BACK, STAY, TAIL, TAIL_BACK, WAY};
 use crate::{
     Optimizer, Rule, Touched,
     optimizer::adam::{Correction, Schedule, Way},
@@ -39,6 +39,12 @@ impl Ways {
         self.words.extend(way);
         index
     }
+
+    /// The most steps that any way replays.
+    pub fn longest(&self) -> u32 {
+        let replays = self.words.chunks_exact(WAY).filter(|way| way[0] == REPLAY);
+        replays.map(|way| way[2] + 1 - way[1]).max().unwrap_or(0)
+    }
 }
 
 /// The words of a way.
@@ -57,13 +63,22 @@ fn words(way: &Way, backwards: bool) -> [u32; WAY] {
     }
 }
 
+/// How a row that stands at step `time`, before `now`, gets there over its silent steps.
+fn silent(optimizer: &Optimizer, schedule: &Schedule, time: u32, now: u32) -> [u32; WAY] {
+    match optimizer.drifts(time) {
+        true => words(&schedule.way(time, now, false), false),
+        // Projecting it once is as good as at every step.
+        false => [PROJECT, 0, 0, 0, 0, 0, 0, 0],
+    }
+}
+
 impl Clock {
     /// No step yet, for a table of `rows` rows.
     pub fn new(optimizer: &Optimizer, rows: usize) -> Self {
         let adam = matches!(optimizer.rule, Rule::Adam | Rule::LazyAdam);
         Self {
             optimizer: *optimizer,
-            schedule: adam.then(|| Schedule::new(optimizer.learning_rate, optimizer.weight_decay)),
+            schedule: adam.then(|| Schedule::new(optimizer)),
             time: if optimizer.rule == Rule::Adam { vec![0; rows] } else { Vec::new() },
             step: 0,
             by_rest: Vec::new(),
@@ -87,12 +102,11 @@ impl Clock {
         let mut known = HashMap::new();
         for &row in &touched.rows {
             let time = &mut self.time[row as usize];
-            // A row that has never moved has no momentum; without decay it rests.
-            if *time >= self.step || (*time == 0 && self.optimizer.weight_decay == 0.0) {
+            if *time >= self.step || self.optimizer.rests(*time) {
                 continue;
             }
             let way =
-                known.entry(*time).or_insert_with(|| ways.push(words(&schedule.way(*time, self.step, false), false)));
+                known.entry(*time).or_insert_with(|| ways.push(silent(&self.optimizer, schedule, *time, self.step)));
             ways.of.push(*way);
             late.push(row);
             *time = self.step;
@@ -112,6 +126,7 @@ impl Clock {
         }
         self.by_rest.fill(NONE);
         for (&row, &rest) in touched.rows.iter().zip(&touched.rest) {
+            let rest = self.optimizer.ahead(rest);
             let at = rest as usize;
             if at >= self.by_rest.len() {
                 self.by_rest.resize(at + 1, NONE);
@@ -127,14 +142,14 @@ impl Clock {
     /// The ways of rows from where they stand to the last step, forwards or backwards; nothing where all are there.
     pub fn view(&self, rows: impl Iterator<Item = u32>) -> Option<Ways> {
         let schedule = self.schedule.as_ref().filter(|_| !self.time.is_empty())?;
-        let (now, decay) = (self.step, self.optimizer.weight_decay);
+        let now = self.step;
         let mut ways = Ways::default();
         ways.push([STAY, 0, 0, 0, 0, 0, 0, 0]);
         let mut known = HashMap::new();
         for row in rows {
             let time = self.time[row as usize];
-            let index = if time < now && (time > 0 || decay != 0.0) {
-                *known.entry(time).or_insert_with(|| ways.push(words(&schedule.way(time, now, false), false)))
+            let index = if time < now && !self.optimizer.rests(time) {
+                *known.entry(time).or_insert_with(|| ways.push(silent(&self.optimizer, schedule, time, now)))
             } else if time > now {
                 *known.entry(time).or_insert_with(|| ways.push(words(&schedule.way(now, time, false), true)))
             } else {
@@ -149,7 +164,7 @@ impl Clock {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Grouping;
+    use crate::{Grouping, Onto, Projection};
 
     fn touched(rows: &[u32], rest: &[u32]) -> Touched {
         let mut touched = Touched::default();
@@ -160,7 +175,8 @@ mod tests {
 
     #[test]
     fn rows_of_one_time_share_a_way() {
-        let mut clock = Clock::new(&Optimizer { rule: Rule::Adam, learning_rate: 1e-3, weight_decay: 0.0 }, 10);
+        let mut clock =
+            Clock::new(&Optimizer { rule: Rule::Adam, learning_rate: 1e-3, weight_decay: 0.0, projection: None }, 10);
         let (mut late, mut ways) = (Vec::new(), Ways::default());
         let first = touched(&[2, 5, 7], &[0, 0, 2]);
         clock.settle(&first, &mut late, &mut ways);
@@ -180,10 +196,34 @@ mod tests {
         assert_eq!(view.words[WAY..WAY + 3], [REPLAY_BACK, 3, 3]);
     }
 
+    /// Every row gets to the last step, those that no step has moved too, and none goes beyond.
+    #[test]
+    fn projected_rows_are_never_ahead_and_never_rest() {
+        let projection = Some(Projection { onto: Onto::Ball, vectors: 1 });
+        let mut clock =
+            Clock::new(&Optimizer { rule: Rule::Adam, learning_rate: 1e-3, weight_decay: 0.0, projection }, 4);
+        let (mut late, mut ways) = (Vec::new(), Ways::default());
+        clock.advance(&touched(&[2], &[7]), &mut ways);
+        assert_eq!((ways.words[..3].to_vec(), clock.time.as_slice()), (vec![REPLAY, 1, 1], [0, 0, 1, 0].as_slice()));
+        clock.advance(&touched(&[], &[]), &mut ways);
+        clock.advance(&touched(&[], &[]), &mut ways);
+        let view = clock.view(0..4).unwrap();
+        assert_eq!(
+            (view.of, view.words[WAY], view.words[2 * WAY..][..3].to_vec()),
+            (vec![1, 1, 2, 1], PROJECT, vec![REPLAY, 2, 3])
+        );
+        clock.settle(&touched(&[0, 2], &[0; 2]), &mut late, &mut ways);
+        assert_eq!(
+            (late.as_slice(), ways.longest(), clock.time.as_slice()),
+            ([0, 2].as_slice(), 2, [3, 0, 3, 0].as_slice())
+        );
+    }
+
     #[test]
     fn resting_rules_have_no_time() {
         for rule in [Rule::LazyAdam, Rule::Adagrad, Rule::RowwiseAdagrad, Rule::Sgd] {
-            let mut clock = Clock::new(&Optimizer { rule, learning_rate: 1e-3, weight_decay: 0.1 }, 10);
+            let mut clock =
+                Clock::new(&Optimizer { rule, learning_rate: 1e-3, weight_decay: 0.1, projection: None }, 10);
             let (mut late, mut ways) = (Vec::new(), Ways::default());
             clock.advance(&touched(&[1, 2], &[3, 0]), &mut ways);
             assert_eq!(ways.of.len(), if rule == Rule::LazyAdam { 2 } else { 0 });
@@ -194,7 +234,8 @@ mod tests {
 
     #[test]
     fn corrections_end_where_they_settle() {
-        let clock = Clock::new(&Optimizer { rule: Rule::Adam, learning_rate: 1e-3, weight_decay: 0.0 }, 1);
+        let clock =
+            Clock::new(&Optimizer { rule: Rule::Adam, learning_rate: 1e-3, weight_decay: 0.0, projection: None }, 1);
         let corrections = clock.corrections();
         assert!(corrections.len() < 40_002 && corrections.len() > 20_000);
         assert_eq!(corrections[corrections.len() - 2..], [1e-3, 1.0]);

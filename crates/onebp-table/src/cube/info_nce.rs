@@ -13,13 +13,12 @@ use super::{
     CubeTable,
     gpu::{Buffer, Scratch, Traffic, failed},
     kernels::{
-        rows::publish,
         scores::{ScoresHead, scores},
         update::Source,
     },
     losses::Losses,
     moves::{Gradients, Settling},
-    parts::Parts,
+    parts::{Parts, launch_publish},
     plan::Plan,
 };
 use crate::{Batch, Error, Follow, FusedStep, Grouping, Touched};
@@ -95,29 +94,6 @@ impl CubeInfoNce {
             self.traffic.launches += 1;
         }
         self.traffic.bytes_touched += users.bytes(batch.len()) + items.bytes(batch.items.len());
-    }
-
-    /// Copies staged users into their table.
-    fn launch_publishing(&mut self, users: &CubeTable, (plan, head, count): (&Buffer, u32, usize), staged: &Parts) {
-        for seen in users.weights.windows(&users.gpu, staged) {
-            let (cubes, dim) = users.gpu.flat(count * seen.width());
-            // SAFETY: ids were checked when they were planned; `staged` holds `count` rows, split like the table.
-            unsafe {
-                publish::launch_unchecked(
-                    &users.gpu.client,
-                    cubes,
-                    dim,
-                    seen.vector,
-                    plan.arg(1),
-                    seen.other.arg(seen.vector),
-                    users.weights.buffers[seen.part].arg(seen.vector),
-                    seen.window(),
-                    head,
-                );
-            }
-            self.traffic.launches += 1;
-        }
-        self.traffic.bytes_touched += users.bytes(2 * count);
     }
 
     /// Room for `count` staged rows of `users`, split like the table.
@@ -234,8 +210,8 @@ impl FusedStep for CubeInfoNce {
         let (losses, slot) = self.losses.slot(&users.gpu, batch.len(), &mut self.traffic)?;
         let planned = self.plan(users, items, batch, slot)?;
         let (plan, [late_users, late_items]) = (&planned.plan, &planned.late);
-        users.launch_settling(plan, late_users);
-        items.launch_settling(plan, late_items);
+        users.launch_settling(plan, late_users)?;
+        items.launch_settling(plan, late_items)?;
         self.launch_scores(users, items, (plan, planned.scores), batch, [&factors, &losses]);
 
         let (distinct_users, distinct_items) = (batch.touched_users.len(), batch.touched_items.len());
@@ -253,7 +229,9 @@ impl FusedStep for CubeInfoNce {
             items.launch_update((plan, head, distinct_items), &gradients, None)?;
         }
         if let (Some(head), Some(staged)) = (planned.published, &staged) {
-            self.launch_publishing(users, (plan, head, distinct_users), staged);
+            let rows = (plan, head, distinct_users);
+            launch_publish(&users.gpu, &users.weights, staged, rows, &mut self.traffic);
+            users.launch_holding(rows, None)?;
         }
         match (planned.following, &self.follow) {
             (Some(head), Follow::Users(_)) => {
@@ -277,7 +255,7 @@ mod tests {
     use super::super::{Limits, testing};
     use super::*;
     use crate::{
-        Aggregation, Duplicates, Embedding, Optimizer, Rule, Table, TableState,
+        Aggregation, Duplicates, Embedding, Onto, Optimizer, Projection, Rule, Table, TableState,
         host::{HostStep, HostTable},
     };
     use burn::tensor::Device;
@@ -349,7 +327,7 @@ mod tests {
     }
 
     fn adam(weight_decay: f64) -> Optimizer {
-        Optimizer { rule: Rule::Adam, learning_rate: 1e-3, weight_decay }
+        Optimizer { rule: Rule::Adam, learning_rate: 1e-3, weight_decay, projection: None }
     }
 
     #[test]
@@ -398,7 +376,7 @@ mod tests {
         for (follow, dim) in [(Follow::Neither, 20), (Follow::Users(aggregation), 7), (Follow::Items(aggregation), 20)]
         {
             for rule in Rule::ALL {
-                let optimizer = Optimizer { rule, learning_rate: 0.02, weight_decay: 0.01 };
+                let optimizer = Optimizer { rule, learning_rate: 0.02, weight_decay: 0.01, projection: None };
                 for limits in testing::limits(&device, M, dim) {
                     compare(&device, limits, (optimizer, follow), dim, &batches, 2e-5);
                 }
@@ -416,6 +394,29 @@ mod tests {
             for decay in [0.0, 1e-3] {
                 let limits = testing::limits(&device, N, 8);
                 compare(&device, limits[0], (adam(decay), follow), 8, &batches, 1e-4);
+            }
+        }
+    }
+
+    /// Projected rows, in tables that are split within their vectors, late and not.
+    #[test]
+    fn cube_projected_rows_equal_the_host() {
+        let Some(device) = testing::device() else { return };
+        let batches = batches(40, 5, 3, true);
+        let aggregation = Aggregation { beta: 0.9, duplicates: Duplicates::Last };
+        for (onto, vectors, dim, follow) in [
+            (Onto::Ball, 1, 16, Follow::Neither),
+            (Onto::Sphere, 2, 20, Follow::Users(aggregation)),
+            (Onto::Sphere, 3, 21, Follow::Neither),
+        ] {
+            for (rule, weight_decay) in [(Rule::Adam, 0.0), (Rule::Adam, 1e-2), (Rule::RowwiseAdagrad, 0.0)] {
+                let projection = Some(Projection { onto, vectors });
+                let optimizer = Optimizer { rule, learning_rate: 1e-2, weight_decay, projection };
+                for limits in testing::limits(&device, N, dim) {
+                    let first = compare(&device, limits, (optimizer, follow), dim, &batches, 5e-5);
+                    let second = compare(&device, limits, (optimizer, follow), dim, &batches, 5e-5);
+                    assert!((first.losses, first.states) == (second.losses, second.states), "the same bytes twice");
+                }
             }
         }
     }

@@ -12,6 +12,7 @@
 //! | `plan` | everything the kernels need to know about a batch, in one upload |
 //! | `kernels` | the kernels |
 //! | `moves` | the launches that move rows |
+//! | `projection` | the launches that project them |
 //! | `state`, `table` | [`CubeTable`] |
 //! | `losses`, `info_nce` | the fused step, [`CubeInfoNce`] |
 //! | `ranking` | the best items of each user and what truth items lose, [`CubeRanking`] |
@@ -25,6 +26,7 @@ mod losses;
 mod moves;
 mod parts;
 mod plan;
+mod projection;
 mod ranking;
 mod state;
 mod table;

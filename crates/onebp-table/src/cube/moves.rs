@@ -1,4 +1,5 @@
-//! The launches that move rows of a table: settling, steps, the moving aggregation, projections.
+//! The launches that move rows of a table: settling, steps, the moving aggregation; projections follow in
+//! [`super::projection`].
 //!
 //! Each has two halves: `plan_..` adds what its kernel needs to the plan of a step, `launch_..` runs it once the plan is on
 //! the device.
@@ -8,15 +9,15 @@ use super::{
     gpu::{Buffer, Traffic, failed},
     kernels::{
         follow::{FollowHead, follow},
-        rows::{project, settle},
-        squares::{What, squares},
+        rows::settle,
+        squares::squares,
         update::{Source, UpdateHead, update},
     },
     parts::{Parts, Target, launch_read},
     plan::{Groups, Plan},
     state::State,
 };
-use crate::{Aggregation, Error, Projection, Rule, Touched};
+use crate::{Aggregation, Error, Rule, Touched};
 use cubecl::prelude::CubeDim;
 
 const NO_OPTIMIZER: &str = "the table has no optimizer";
@@ -25,6 +26,8 @@ const NO_OPTIMIZER: &str = "the table has no optimizer";
 pub(super) struct Settling {
     head: u32,
     count: usize,
+    /// The most silent steps of any of them, where these are replayed.
+    longest: u32,
 }
 
 /// Where the gradients of a step come from.
@@ -53,17 +56,24 @@ impl CubeTable {
         let count = self.late.len();
         if count == 0 {
             plan.skip();
-            return Ok(Settling { head: 0, count });
+            return Ok(Settling { head: 0, count, longest: 0 });
         }
         let rows = plan.ids(&self.late, self.shape[0])?;
         let (ways, way_of) = (plan.words(&self.ways.words), plan.words(&self.ways.of));
-        Ok(Settling { head: plan.head([count as u32, rows, ways, way_of]), count })
+        let longest = self.ways.longest();
+        Ok(Settling { head: plan.head([count as u32, rows, ways, way_of]), count, longest })
     }
 
     /// Settles late rows.
-    pub(super) fn launch_settling(&mut self, plan: &Buffer, settling: &Settling) {
+    ///
+    /// # Errors
+    /// [`Error::Device`] where the device has no room.
+    pub(super) fn launch_settling(&mut self, plan: &Buffer, settling: &Settling) -> Result<(), Error> {
         let moments = self.state.as_ref().and_then(State::moments);
-        let (Some(moments), true) = (moments, settling.count > 0) else { return };
+        let (Some(moments), true) = (moments, settling.count > 0) else { return Ok(()) };
+        if moments.projection.is_some() {
+            return self.launch_holding((plan, settling.head, settling.count), Some(settling.longest));
+        }
         for seen in self.weights.windows(&self.gpu, &self.weights) {
             let (cubes, dim) = self.gpu.flat(settling.count * seen.width());
             // SAFETY: ids were checked when they were planned; windows lie within their matrices.
@@ -86,6 +96,7 @@ impl CubeTable {
             self.traffic.launches += 1;
         }
         self.traffic.bytes_touched += self.bytes(6 * settling.count);
+        Ok(())
     }
 
     /// Adds a step of the optimizer to a plan, whose next head it takes, and counts it. `others` is the section of rows of
@@ -108,7 +119,8 @@ impl CubeTable {
         Ok(plan.head(head.words()))
     }
 
-    /// One step of the optimizer on the `count` distinct rows of a plan. With `staged`, new rows go there, `[Q, d]`.
+    /// One step of the optimizer on the `count` distinct rows of a plan, which are projected. With `staged`, new rows go
+    /// there, `[Q, d]`, and are to be projected once they are in the table.
     ///
     /// # Errors
     /// [`Error::Execution`] where the table has no optimizer.
@@ -123,7 +135,7 @@ impl CubeTable {
         }
         let rule = self.state.as_ref().ok_or_else(|| failed(NO_OPTIMIZER))?.optimizer.rule;
         if rule == Rule::RowwiseAdagrad {
-            self.launch_squares((plan, head, count), What::Gradient(gradients.source), gradients)?;
+            self.launch_squares((plan, head, count), gradients)?;
         }
         let state = self.state.as_ref().ok_or_else(|| failed(NO_OPTIMIZER))?;
         let table = state.narrow().unwrap_or(&state.corrections);
@@ -160,19 +172,18 @@ impl CubeTable {
         }
         let matrices = 2 + 2 * wide.len();
         self.traffic.bytes_touched += self.bytes(matrices * count + gradients.reads);
-        Ok(())
+        if staged.is_none() { self.launch_holding((plan, head, count), None) } else { Ok(()) }
     }
 
-    /// Squared norms of the `count` distinct rows of a plan, or of their gradients.
+    /// Adds the mean squares of the gradients of the `count` distinct rows of a plan to their accumulators.
     ///
     /// # Errors
     /// [`Error::Device`] where the device has no room.
     fn launch_squares(
         &mut self,
         (plan, head, count): (&Buffer, u32, usize),
-        what: What,
         gradients: &Gradients,
-    ) -> Result<Buffer, Error> {
+    ) -> Result<(), Error> {
         let found = self.squares.room(&self.gpu, count)?;
         let decay = self.state.as_ref().map_or(0.0, State::decay);
         let narrow = self.state.as_ref().and_then(State::narrow).unwrap_or(&self.unused);
@@ -195,7 +206,7 @@ impl CubeTable {
                     head,
                     decay,
                     self.shape[1] as f32,
-                    what,
+                    gradients.source,
                     lanes,
                     seen.first,
                     seen.last,
@@ -204,7 +215,7 @@ impl CubeTable {
             self.traffic.launches += 1;
         }
         self.traffic.bytes_touched += self.bytes(count + gradients.reads);
-        Ok(found)
+        Ok(())
     }
 
     /// Adds a moving aggregation to a plan, whose next head it takes. `others` is the section of rows of the other table:
@@ -257,66 +268,35 @@ impl CubeTable {
         self.traffic.bytes_touched += self.bytes(2 * count + reads);
     }
 
-    /// Projects the `count` distinct rows of a plan, whose head begins with their number and their section.
-    ///
-    /// # Errors
-    /// [`Error::Device`] where the device has no room.
-    pub(super) fn launch_projecting(
-        &mut self,
-        (plan, head, count): (&Buffer, u32, usize),
-        projection: Projection,
-    ) -> Result<(), Error> {
-        let (weights, unused) = (self.weights.clone(), self.unused.clone());
-        let none = Gradients { source: Source::Tensor, factors: &unused, others: &weights, reads: 0 };
-        let found = self.launch_squares((plan, head, count), What::Row, &none)?;
-        for seen in weights.windows(&self.gpu, &weights) {
-            let (cubes, dim) = self.gpu.flat(count * seen.width());
-            // SAFETY: ids were checked when they were planned; windows lie within their matrices.
-            unsafe {
-                project::launch_unchecked(
-                    &self.gpu.client,
-                    cubes,
-                    dim,
-                    seen.vector,
-                    plan.arg(1),
-                    found.arg(1),
-                    seen.other.arg(seen.vector),
-                    seen.window(),
-                    head,
-                    projection == Projection::Ball,
-                );
-            }
-            self.traffic.launches += 1;
-        }
-        self.traffic.bytes_touched += self.bytes(2 * count);
-        Ok(())
-    }
-
-    /// Adds the reading of rows as they are after the last step to a plan, whose next head it takes; also says whether any
-    /// of them has to be caught up.
+    /// Adds the reading of rows as they are after the last step to a plan, whose next head it takes; where any of them has
+    /// to be caught up, also says over how many steps at most one by one.
     ///
     /// # Errors
     /// [`Error::Execution`] where a row does not exist.
-    pub(super) fn plan_reading(&self, rows: &[u32], plan: &mut Plan) -> Result<(u32, bool), Error> {
+    pub(super) fn plan_reading(&self, rows: &[u32], plan: &mut Plan) -> Result<(u32, Option<u32>), Error> {
         let ids = plan.ids(rows, self.shape[0])?;
         let ways = self.state.as_ref().and_then(|state| state.clock.view(rows.iter().copied()));
         let (words, of) = match &ways {
             Some(ways) => (plan.words(&ways.words), plan.words(&ways.of)),
             None => (0, 0),
         };
-        Ok((plan.head([rows.len() as u32, ids, words, of]), ways.is_some()))
+        Ok((plan.head([rows.len() as u32, ids, words, of]), ways.map(|ways| ways.longest())))
     }
 
     /// Launches the reading of `count` rows of a plan into `target`, as they are after the last step; head and ways as
     /// planned by the caller.
+    ///
+    /// # Errors
+    /// [`Error::Device`] where the device has no room.
     pub(super) fn launch_reading(
         &self,
         plan: (&Buffer, u32, usize),
-        caught_up: bool,
+        caught_up: Option<u32>,
         target: &Target,
         traffic: &mut Traffic,
-    ) {
-        let moments = self.state.as_ref().filter(|_| caught_up).and_then(State::moments);
-        launch_read(&self.gpu, &self.weights, plan, moments.as_ref(), target, traffic);
+    ) -> Result<(), Error> {
+        let late = caught_up.and_then(|longest| Some((self.state.as_ref()?.moments()?, longest)));
+        let late = late.as_ref().map(|(moments, longest)| (moments, *longest));
+        launch_read(&self.gpu, &self.weights, plan, late, target, traffic)
     }
 }

@@ -3,10 +3,14 @@
 use super::{
     columns::{Overlap, overlaps, split},
     gpu::{Buffer, Gpu, Traffic},
-    kernels::{WindowLaunch, rows::read},
+    kernels::{
+        WindowLaunch,
+        rows::{publish, read},
+    },
     plan::Plan,
+    projection::{Whole, launch_hold, together},
 };
-use crate::{Error, Table};
+use crate::{Error, Projection, Table};
 use std::ops::Range;
 
 /// Bytes that are uploaded or read back at a time.
@@ -114,12 +118,13 @@ impl Parts {
     }
 }
 
-/// Rows that are read as they are at the last step: the moments, the corrections, and weight decay.
+/// Rows that are read as they are at the last step: the moments, the corrections, weight decay and the projection.
 pub struct Moments<'a> {
     pub first: &'a Parts,
     pub second: &'a Parts,
     pub corrections: &'a Buffer,
     pub decay: f32,
+    pub projection: Option<Projection>,
 }
 
 /// Where rows that are read go.
@@ -131,13 +136,40 @@ pub struct Target<'a> {
     pub column_step: usize,
 }
 
-/// Launches the kernel that copies `count` rows of `parts` by the head at `head` of `plan`, caught up where there are
-/// moments.
+/// Copies `count` rows of `parts` by the head at `head` of `plan`, caught up where there are moments, over at most as many
+/// silent steps as stand beside them.
+///
+/// # Errors
+/// [`Error::Device`] where the device has no room.
 pub fn launch_read(
     gpu: &Gpu,
     parts: &Parts,
+    rows: (&Buffer, u32, usize),
+    late: Option<(&Moments, u32)>,
+    target: &Target,
+    traffic: &mut Traffic,
+) -> Result<(), Error> {
+    let Some((moments, longest, projection)) =
+        late.and_then(|(moments, longest)| Some((moments, longest, moments.projection.as_ref()?)))
+    else {
+        copy(gpu, parts, rows, (late.map(|(moments, _)| moments), false), target, traffic);
+        return Ok(());
+    };
+    let dim = parts.columns.last().map_or(0, |columns| columns.end);
+    let mut copies = |parts| together(gpu, parts, dim, rows, traffic);
+    let (weights, first, second) = (copies(parts)?, copies(moments.first)?, copies(moments.second)?);
+    let whole = Whole { weights: &weights, late: Some((&first, &second, moments, longest)), dim, placed: true };
+    launch_hold(gpu, projection, &whole, rows, traffic);
+    copy(gpu, &Parts::whole(weights, dim), rows, (None, true), target, traffic);
+    Ok(())
+}
+
+/// [`launch_read`] of rows that are not projected; with `placed`, of rows in the order of the plan.
+fn copy(
+    gpu: &Gpu,
+    parts: &Parts,
     (plan, head, count): (&Buffer, u32, usize),
-    late: Option<&Moments>,
+    (late, placed): (Option<&Moments>, bool),
     target: &Target,
     traffic: &mut Traffic,
 ) {
@@ -174,11 +206,41 @@ pub fn launch_read(
                 vectors(target.row_step),
                 target.column_step as u32,
                 late.is_some(),
+                placed,
             );
         }
         let matrices = if late.is_some() { 4 } else { 2 };
         traffic.launches += 1;
         traffic.bytes_touched += (matrices * count * columns.len() * size_of::<f32>()) as u64;
+    }
+}
+
+/// Copies the `count` rows of `staged` `[Q, d]` into `matrix`, by the head at `head` of `plan`.
+pub fn launch_publish(
+    gpu: &Gpu,
+    matrix: &Parts,
+    staged: &Parts,
+    (plan, head, count): (&Buffer, u32, usize),
+    traffic: &mut Traffic,
+) {
+    for seen in matrix.windows(gpu, staged) {
+        let (cubes, dim) = gpu.flat(count * seen.width());
+        // SAFETY: ids were checked when they were planned; `staged` holds `count` rows.
+        unsafe {
+            publish::launch_unchecked(
+                &gpu.client,
+                cubes,
+                dim,
+                seen.vector,
+                plan.arg(1),
+                seen.other.arg(seen.vector),
+                matrix.buffers[seen.part].arg(seen.vector),
+                seen.window(),
+                head,
+            );
+        }
+        traffic.launches += 1;
+        traffic.bytes_touched += (2 * count * seen.columns.len() * size_of::<f32>()) as u64;
     }
 }
 
@@ -211,8 +273,8 @@ pub fn download<'a>(
         let head = plan.head([count as u32, ids, ways, way_of]);
         let sent = plan.send(gpu, &mut traffic)?;
         let target = Target { buffer: &out, row_step: dim, column_step: 1 };
-        let moments = found.as_ref().map(|(_, moments)| moments);
-        launch_read(gpu, parts, (&sent, head, count), moments, &target, &mut traffic);
+        let moments = found.as_ref().map(|(ways, moments)| (moments, ways.longest()));
+        launch_read(gpu, parts, (&sent, head, count), moments, &target, &mut traffic)?;
         gpu.read(&out, 0, &mut table.values[range.start * dim..range.end * dim])?;
     }
     Ok(table)

@@ -419,8 +419,7 @@ impl CubeRanking {
         let (head, caught_up) = table.plan_reading(&ids, &mut self.rows)?;
         let sent = self.rows.send(&table.gpu, &mut self.traffic)?;
         let target = Target { buffer: out, row_step: 1, column_step: stride };
-        table.launch_reading((&sent, head, ids.len()), caught_up, &target, &mut self.traffic);
-        Ok(())
+        table.launch_reading((&sent, head, ids.len()), caught_up, &target, &mut self.traffic)
     }
 }
 
@@ -428,7 +427,7 @@ impl CubeRanking {
 mod tests {
     use super::super::testing::{self, Numbers};
     use super::*;
-    use crate::{Embedding, Lists, Optimizer, Rule, Table};
+    use crate::{Embedding, Lists, Onto, Optimizer, Projection, Rule, Table};
     use burn::tensor::Device;
 
     /// Small whole numbers: products are exact and often tie.
@@ -579,21 +578,23 @@ mod tests {
         assert_eq!((found.items, found.lost), (vec![0, 1, 2, 3, 2, 0, 3, 1], vec![4, 5]));
 
         let mut numbers = Numbers(5);
-        let optimizer = Optimizer { rule: Rule::Adam, learning_rate: 0.5, weight_decay: 0.1 };
-        let table = numbers.table(30, 8);
-        let mut moved = CubeTable::new(&table, Some(&optimizer), &device).unwrap();
-        let mut touched = crate::Touched::default();
-        for rows in [[1u32, 2, 3], [4, 5, 6], [1, 7, 8]] {
-            crate::Grouping::new(30).group(&rows, &mut touched);
-            let rows = moved.gather(&touched, &rows).unwrap();
-            moved.update(&touched, rows).unwrap();
+        for projection in [None, Some(Projection { onto: Onto::Sphere, vectors: 2 })] {
+            let optimizer = Optimizer { rule: Rule::Adam, learning_rate: 0.5, weight_decay: 0.1, projection };
+            let table = numbers.table(30, 8);
+            let mut moved = CubeTable::new(&table, Some(&optimizer), &device).unwrap();
+            let mut touched = crate::Touched::default();
+            for rows in [[1u32, 2, 3], [4, 5, 6], [1, 7, 8]] {
+                crate::Grouping::new(30).group(&rows, &mut touched);
+                let rows = moved.gather(&touched, &rows).unwrap();
+                moved.update(&touched, rows).unwrap();
+            }
+            let (view, ids) = (moved.view().unwrap(), Vec::from_iter(0..30));
+            let asked = Ranking { users: &ids, k: 5, seen: nothing(&[0; 31]), truth: None };
+            let caught_up = CubeRanking::default().rank(&moved, &moved, &asked).unwrap();
+            let mut viewed = on(&device, &view);
+            assert_eq!(caught_up, viewed.rank(&on(&device, &view), &asked).unwrap());
+            assert_eq!(moved.view().unwrap(), view, "nothing is written back");
         }
-        let (view, ids) = (moved.view().unwrap(), Vec::from_iter(0..30));
-        let asked = Ranking { users: &ids, k: 5, seen: nothing(&[0; 31]), truth: None };
-        let caught_up = CubeRanking::default().rank(&moved, &moved, &asked).unwrap();
-        let mut viewed = on(&device, &view);
-        assert_eq!(caught_up, viewed.rank(&on(&device, &view), &asked).unwrap());
-        assert_eq!(moved.view().unwrap(), view, "nothing is written back");
     }
 
     #[test]

@@ -66,7 +66,8 @@ impl State {
     pub fn moments(&self) -> Option<Moments<'_>> {
         let mut wide = self.wide();
         let (first, second) = wide.next().zip(wide.next())?;
-        Some(Moments { first, second, corrections: &self.corrections, decay: self.decay() })
+        let projection = self.optimizer.projection;
+        Some(Moments { first, second, corrections: &self.corrections, decay: self.decay(), projection })
     }
 
     /// Adds the matrices to a stored state, and the time of rows.

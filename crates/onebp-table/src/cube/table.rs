@@ -10,7 +10,7 @@ use super::{
     plan::Plan,
     state::State,
 };
-use crate::{Aggregation, Embedding, Error, Optimizer, Projection, Ranked, Ranking, Table, TableState, Touched};
+use crate::{Aggregation, Embedding, Error, Optimizer, Ranked, Ranking, Table, TableState, Touched};
 use burn::tensor::{Device, Tensor};
 
 /// A table of a CubeCL device, worked on in place.
@@ -40,6 +40,7 @@ impl CubeTable {
         device: &Device,
         limits: Limits,
     ) -> Result<Self, Error> {
+        optimizer.map_or(Ok(()), |optimizer| optimizer.check(table.dim))?;
         let gpu = Gpu::new(device, limits)?;
         let shape = [table.rows, table.dim];
         let mut traffic = Traffic::default();
@@ -100,13 +101,14 @@ impl Embedding for CubeTable {
         let head = plan.head([rows.len() as u32, ids, 0, 0]);
         let sent = plan.send(&self.gpu, &mut self.traffic)?;
         self.plan = plan;
-        self.launch_settling(&sent, &settling);
+        self.launch_settling(&sent, &settling)?;
         let dim = self.shape[1];
         let out = self.gpu.temporary(rows.len() * dim)?;
         let target = Target { buffer: &out, row_step: dim, column_step: 1 };
         let mut traffic = std::mem::take(&mut self.traffic);
-        self.launch_reading((&sent, head, rows.len()), false, &target, &mut traffic);
+        let done = self.launch_reading((&sent, head, rows.len()), None, &target, &mut traffic);
         self.traffic = traffic;
+        done?;
         Ok(self.gpu.tensor(out, [rows.len(), dim]))
     }
 
@@ -143,19 +145,6 @@ impl Embedding for CubeTable {
         self.plan = plan;
         self.launch_following((&sent, head, touched.len()), &other.weights, towards.len());
         Ok(())
-    }
-
-    fn project(&mut self, touched: &Touched, projection: Projection) -> Result<(), Error> {
-        if touched.is_empty() {
-            return Ok(());
-        }
-        let mut plan = std::mem::take(&mut self.plan);
-        plan.begin();
-        let rows = plan.ids(&touched.rows, self.shape[0])?;
-        let head = plan.head([touched.len() as u32, rows]);
-        let sent = plan.send(&self.gpu, &mut self.traffic)?;
-        self.plan = plan;
-        self.launch_projecting((&sent, head, touched.len()), projection)
     }
 
     fn view(&self) -> Result<Table, Error> {
@@ -216,7 +205,7 @@ mod tests {
         let mut numbers = Numbers(6);
         let (rows, dim, places) = (9, 8, vec![3u32, 1, 3, 7, 8, 0]);
         let start = numbers.table(rows, dim);
-        let sgd = Optimizer { rule: Rule::Sgd, learning_rate: 0.1, weight_decay: 0.0 };
+        let sgd = Optimizer { rule: Rule::Sgd, learning_rate: 0.1, weight_decay: 0.0, projection: None };
         let mut touched = Touched::default();
         Grouping::new(rows).group(&places, &mut touched);
         let tensor = |rows: usize, dim: usize, seed| {

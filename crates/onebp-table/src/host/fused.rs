@@ -355,7 +355,7 @@ impl FusedStep for HostStep {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Aggregation, Duplicates, Optimizer, Rule, Table};
+    use crate::{Aggregation, Duplicates, Onto, Optimizer, Projection, Rule, Table};
     use burn::tensor::Device;
     use proptest::prelude::*;
 
@@ -375,7 +375,9 @@ mod tests {
     }
 
     fn run(batches: &[Batch], follow: Follow, rule: Rule, far: bool) -> ([Table; 2], Vec<f32>) {
-        let optimizer = Optimizer { rule, learning_rate: 0.05, weight_decay: 0.0 };
+        let projected = matches!(rule, Rule::LazyAdam | Rule::RowwiseAdagrad);
+        let projection = projected.then_some(Projection { onto: Onto::Sphere, vectors: 1 });
+        let optimizer = Optimizer { rule, learning_rate: 0.05, weight_decay: 0.0, projection };
         let learns = [!matches!(follow, Follow::Users(_)), !matches!(follow, Follow::Items(_))];
         let [mut users, mut items] = std::array::from_fn(|side| {
             let rows = [USERS, ITEMS][side];

@@ -6,6 +6,7 @@
 mod fused;
 mod machine;
 mod memory;
+mod projection;
 mod rules;
 mod shared;
 mod simd;

@@ -150,9 +150,14 @@ impl Elementwise<3, 0> for SilentStep {
 #[inline(always)]
 fn replay<S: Simd>(simd: S, schedule: &Schedule, decay: f32, from: u32, to: u32, [w, m, v]: [&mut [f32]; 3]) {
     for step in from..=to {
-        let silent = SilentStep { correction: schedule.correction(step), decay };
-        apply(simd, &silent, [&mut *w, &mut *m, &mut *v], []);
+        silent_step(simd, schedule, decay, step, [&mut *w, &mut *m, &mut *v]);
     }
+}
+
+/// Silent step `step` over a whole row.
+#[inline(always)]
+pub fn silent_step<S: Simd>(simd: S, schedule: &Schedule, decay: f32, step: u32, row: [&mut [f32]; 3]) {
+    apply(simd, &SilentStep { correction: schedule.correction(step), decay }, row, []);
 }
 
 /// Silent steps `from ..= to` backwards: the row as it was before them.

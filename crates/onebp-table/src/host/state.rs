@@ -2,6 +2,7 @@
 
 use super::{
     memory::Memory,
+    projection::{project, rest_projected},
     rules::{Adagrad, AdamStep, Descend, Gradient, apply_along, mean_square, rest_adam, step_adam, unrest_adam},
     shared::Rows,
     simd::{Set, apply, prefetch_at},
@@ -39,8 +40,7 @@ impl State {
         };
         Ok(Self {
             optimizer: *optimizer,
-            schedule: matches!(optimizer.rule, Rule::Adam | Rule::LazyAdam)
-                .then(|| Schedule::new(optimizer.learning_rate, optimizer.weight_decay)),
+            schedule: matches!(optimizer.rule, Rule::Adam | Rule::LazyAdam).then(|| Schedule::new(optimizer)),
             matrices: optimizer.rule.state().iter().map(matrix).collect::<Result<_, Error>>()?,
             time: if optimizer.rule == Rule::Adam { vec![0; rows] } else { Vec::new() },
             step: 0,
@@ -88,12 +88,10 @@ impl Open<'_> {
         };
         // SAFETY: by the caller's promise.
         let (time, m, v) = unsafe { (&mut self.time.row(row)[0], m.row(row), v.row(row)) };
-        // A row that has never moved has no momentum; without decay it rests.
-        if *time >= self.step || (*time == 0 && self.optimizer.weight_decay == 0.0) {
+        if *time >= self.step || self.optimizer.rests(*time) {
             return;
         }
-        let way = schedule.way(*time, self.step, false);
-        rest_adam(simd, schedule, self.optimizer.weight_decay as f32, &way, [w, m, v]);
+        rest(simd, schedule, &self.optimizer, (*time, self.step), [w, m, v]);
         *time = self.step;
     }
 
@@ -106,8 +104,8 @@ impl Open<'_> {
         }
     }
 
-    /// Moves row `row`, `w`, along the sum of the gradients of its `places`, and over the `rest` silent steps that follow.
-    /// The row must be settled. `scratch` is as long as the row.
+    /// Moves row `row`, `w`, along the sum of the gradients of its `places`, and over the `rest` silent steps that follow;
+    /// where rows are projected, only projects it ([`Optimizer::ahead`]). The row must be settled. `scratch` is as long as the row.
     ///
     /// # Safety
     /// No other thread may be at this row.
@@ -174,10 +172,19 @@ impl Open<'_> {
                 let sum = &mut unsafe { sums.row(row) }[0];
                 *sum += mean_square(simd, decay, w, g);
                 let rate = self.optimizer.learning_rate as f32 / (sum.sqrt() + ADAGRAD_EPSILON as f32);
-                apply(simd, &Descend { rate, decay: 0.0 }, [w], [g]);
+                apply(simd, &Descend { rate, decay: 0.0 }, [&mut *w], [g]);
+                self.project(simd, w);
             }
             // SAFETY: by the caller's promise.
             _ => unsafe { self.advance_along(simd, row, rest, w, &Gradient::Sum(g)) },
+        }
+    }
+
+    /// Projects a row that has been moved, where rows are.
+    #[inline(always)]
+    fn project<S: Simd>(&self, simd: S, w: &mut [f32]) {
+        if let Some(projection) = &self.optimizer.projection {
+            project(simd, projection, w);
         }
     }
 
@@ -189,18 +196,39 @@ impl Open<'_> {
         let matrix = |k: usize| self.matrices[k].as_ref().map(|rows| unsafe { rows.row(row) });
         match (self.optimizer.rule, self.schedule, matrix(0), matrix(1)) {
             (Rule::Adam, Some(schedule), Some(m), Some(v)) => {
+                let rest = self.optimizer.ahead(rest);
                 let known = self.ways.get(rest as usize).copied().flatten();
                 let way = known.unwrap_or_else(|| schedule.way(now, now + rest, true));
-                step_adam(simd, schedule, decay, &way, [w, m, v], g);
+                step_adam(simd, schedule, decay, &way, [&mut *w, m, v], g);
                 // SAFETY: by the caller's promise.
                 unsafe { self.time.row(row)[0] = now + rest };
             }
             (Rule::LazyAdam, Some(schedule), Some(m), Some(v)) => {
-                apply_along(simd, &AdamStep { correction: schedule.correction(now), decay }, [w, m, v], g);
+                apply_along(simd, &AdamStep { correction: schedule.correction(now), decay }, [&mut *w, m, v], g);
             }
-            (Rule::Adagrad, _, Some(sum), _) => apply_along(simd, &Adagrad { rate, decay }, [w, sum], g),
-            _ => apply_along(simd, &Descend { rate, decay }, [w], g),
+            (Rule::Adagrad, _, Some(sum), _) => apply_along(simd, &Adagrad { rate, decay }, [&mut *w, sum], g),
+            _ => apply_along(simd, &Descend { rate, decay }, [&mut *w], g),
         }
+        self.project(simd, w);
+    }
+}
+
+/// Silent steps `time + 1 ..= now`, at least one, of a row.
+#[inline(always)]
+fn rest<S: Simd>(
+    simd: S,
+    schedule: &Schedule,
+    optimizer: &Optimizer,
+    (time, now): (u32, u32),
+    [w, m, v]: [&mut [f32]; 3],
+) {
+    let decay = optimizer.weight_decay as f32;
+    match (&optimizer.projection, optimizer.drifts(time)) {
+        (None, true) => rest_adam(simd, schedule, decay, &schedule.way(time, now, false), [w, m, v]),
+        (None, false) => {}
+        (Some(projection), true) => rest_projected(simd, schedule, (decay, projection), (time, now), [w, m, v]),
+        // Once is as good as at every step.
+        (Some(projection), false) => project(simd, projection, w),
     }
 }
 
@@ -209,15 +237,16 @@ impl Open<'_> {
 pub fn view<S: Simd>(
     simd: S,
     schedule: &Schedule,
-    decay: f32,
+    optimizer: &Optimizer,
     (time, now): (u32, u32),
     w: &mut [f32],
     moments: [&mut [f32]; 2],
 ) {
     let [m, v] = moments;
-    if time < now && (time > 0 || decay != 0.0) {
-        rest_adam(simd, schedule, decay, &schedule.way(time, now, false), [w, m, v]);
+    if time < now {
+        rest(simd, schedule, optimizer, (time, now), [w, m, v]);
     } else if time > now {
+        let decay = optimizer.weight_decay as f32;
         unrest_adam(simd, schedule, decay, &schedule.way(now, time, false), w, [m, v]);
     }
 }

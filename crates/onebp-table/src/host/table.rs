@@ -3,12 +3,12 @@
 use super::{
     memory::Memory,
     shared::Rows,
-    simd::{Add, Mix, Scale, apply, dot, prefetch, prefetch_at},
+    simd::{Add, Mix, apply, dot, prefetch, prefetch_at},
     state::{Open, State, view},
     sum::Gradients,
 };
 use crate::{
-    Aggregation, Batch, Embedding, Error, Hardness, Optimizer, Projection, Rule, Table, TableState, Touched,
+    Aggregation, Batch, Embedding, Error, Hardness, Optimizer, Rule, Table, TableState, Touched,
     optimizer::adam::Schedule, portable::ids,
 };
 use burn::tensor::{Device, Tensor};
@@ -186,6 +186,7 @@ impl Gradients for OfPlaces<'_> {
 impl Embedding for HostTable {
     fn new(table: &Table, optimizer: Option<&Optimizer>, device: &Device) -> Result<Self, Error> {
         let shape = [table.rows, table.dim];
+        optimizer.map_or(Ok(()), |optimizer| optimizer.check(table.dim))?;
         Ok(Self {
             weights: Memory::new(&table.values, shape, device)?,
             state: optimizer.map(|optimizer| State::new(optimizer, shape, device)).transpose()?,
@@ -318,43 +319,14 @@ impl Embedding for HostTable {
         Ok(values)
     }
 
-    fn project(&mut self, touched: &Touched, projection: Projection) -> Result<(), Error> {
-        struct Project<'a> {
-            touched: &'a Touched,
-            rows: Rows<'a>,
-            projection: Projection,
-        }
-        impl RowWork for Project<'_> {
-            #[inline(always)]
-            fn run<S: Simd>(&self, simd: S, range: Range<usize>, _: &mut [f32]) {
-                for q in range {
-                    // SAFETY: rows are distinct.
-                    let row = unsafe { self.rows.row(self.touched.rows[q] as usize) };
-                    let norm = dot(simd, row, row).sqrt();
-                    let apart = match self.projection {
-                        Projection::Ball => norm > 1.0,
-                        Projection::Sphere => norm > 0.0,
-                    };
-                    if apart {
-                        apply(simd, &Scale(1.0 / norm), [row], []);
-                    }
-                }
-            }
-        }
-        let [_, dim] = self.shape;
-        let rows = Rows::new(self.weights.as_mut_slice(), dim);
-        for_rows(self.arch, touched.len(), dim, 1, &Project { touched, rows, projection });
-        Ok(())
-    }
-
     fn view(&self) -> Result<Table, Error> {
         let [rows, dim] = self.shape;
         let mut table = Table { values: self.weights.as_slice().to_vec(), rows, dim };
-        if let (Some(Optimizer { rule: Rule::Adam, weight_decay, .. }), Some(state)) = (&self.optimizer, &self.state)
+        if let (Some(optimizer @ Optimizer { rule: Rule::Adam, .. }), Some(state)) = (&self.optimizer, &self.state)
             && let Some(schedule) = &state.schedule
         {
             let [m, v] = [0, 1].map(|k| state.matrices[k].0.as_slice());
-            catch_up(&mut table, schedule, *weight_decay, [m, v], &state.time, state.step);
+            catch_up(&mut table, schedule, optimizer, [m, v], &state.time, state.step);
         }
         Ok(table)
     }
@@ -396,18 +368,25 @@ impl Embedding for HostTable {
 /// A stored table of dense Adam as it would be read now: every row caught up.
 pub fn view_of(state: TableState, optimizer: &Optimizer) -> Table {
     let TableState { mut weights, matrices, time, step } = state;
-    let schedule = Schedule::new(optimizer.learning_rate, optimizer.weight_decay);
+    let schedule = Schedule::new(optimizer);
     if let [Some(m), Some(v)] = ["moment_1", "moment_2"].map(|name| matrices.get(name)) {
-        catch_up(&mut weights, &schedule, optimizer.weight_decay, [&m.values, &v.values], &time, step as u32);
+        catch_up(&mut weights, &schedule, optimizer, [&m.values, &v.values], &time, step as u32);
     }
     weights
 }
 
 /// Brings the rows of `table`, which stand at the steps `time` of dense Adam, to step `now`.
-fn catch_up(table: &mut Table, schedule: &Schedule, weight_decay: f64, moments: [&[f32]; 2], time: &[u32], now: u32) {
+fn catch_up(
+    table: &mut Table,
+    schedule: &Schedule,
+    optimizer: &Optimizer,
+    moments: [&[f32]; 2],
+    time: &[u32],
+    now: u32,
+) {
     struct View<'a> {
         schedule: &'a Schedule,
-        decay: f32,
+        optimizer: &'a Optimizer,
         rows: Rows<'a>,
         moments: [&'a [f32]; 2],
         time: &'a [u32],
@@ -426,13 +405,13 @@ fn catch_up(table: &mut Table, schedule: &Schedule, weight_decay: f64, moments: 
                     v.copy_from_slice(&self.moments[1][place]);
                     // SAFETY: rows are distinct.
                     let w = unsafe { self.rows.row(row) };
-                    view(simd, self.schedule, self.decay, (time, self.now), w, [&mut *m, &mut *v]);
+                    view(simd, self.schedule, self.optimizer, (time, self.now), w, [&mut *m, &mut *v]);
                 }
             }
         }
     }
     let (count, dim) = (table.rows, table.dim);
     let rows = Rows::new(&mut table.values, dim);
-    let work = View { schedule, decay: weight_decay as f32, rows, moments, time, now, dim };
+    let work = View { schedule, optimizer, rows, moments, time, now, dim };
     for_rows(Arch::new(), count, dim, 1, &work);
 }

@@ -4,8 +4,9 @@
 //! k steps has a known future: k steps with zero loss gradient, here called silent. So a row is left alone until it is
 //! next read, or carried over the silent steps at once when it is written. Two ways, chosen by [`Schedule::way`]:
 //!
-//! - **Replay**: the silent steps one after another. Always right; the only way with weight decay, which depends on w.
-//! - **Tail**, without weight decay. With c_j = b1^j / (1 - b1^(t+j)), d_j = sqrt(b2^j / (1 - b2^(t+j))) and s = sqrt(v) at
+//! - **Replay**: the silent steps one after another. Always right; the only way with weight decay, which depends on w, and
+//!   with a projection after every step.
+//! - **Tail**, without these. With c_j = b1^j / (1 - b1^(t+j)), d_j = sqrt(b2^j / (1 - b2^(t+j))) and s = sqrt(v) at
 //!   step t, the steps t + j, j = first ..= k, together move w by
 //!
 //!   lr * m * sum_j c_j / (s d_j + eps)
@@ -18,7 +19,7 @@
 //! The moments M_p = sum_j c_j d_j^p of the measure come in constant time from the infinite tails R_p(t), j = 1 to
 //! infinity: M_p(t, k) = R_p(t) - (b1 b2^(p/2))^k R_p(t + k).
 
-use super::{ADAM_EPSILON, BETA_1, BETA_2};
+use super::{ADAM_EPSILON, BETA_1, BETA_2, Optimizer};
 
 /// From this step on a tail is good to float rounding.
 const TAIL_FROM: u32 = 300;
@@ -86,8 +87,9 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// For this learning rate; with weight decay there is no closed form.
-    pub fn new(learning_rate: f64, weight_decay: f64) -> Self {
+    /// For an optimizer; with weight decay or a projection there is no closed form.
+    pub fn new(optimizer: &Optimizer) -> Self {
+        let &Optimizer { learning_rate, weight_decay, projection, .. } = optimizer;
         let correction = |step: usize| Correction {
             rate: (learning_rate / (1.0 - BETA_1.powi(step as i32))) as f32,
             root: (1.0 / (1.0 - BETA_2.powi(step as i32)).sqrt()) as f32,
@@ -101,7 +103,7 @@ impl Schedule {
         }
         Self {
             learning_rate,
-            replay_always: weight_decay > 0.0,
+            replay_always: weight_decay > 0.0 || projection.is_some(),
             corrections: (1..=SETTLED).map(correction).collect(),
             tails,
             fading: (0..=FORGOTTEN).map(|k| ratios.map(|ratio| ratio.powi(k as i32))).collect(),
@@ -172,7 +174,12 @@ fn two_nodes(moments: [f64; 4]) -> (f64, [f64; 2], [f64; 2]) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Onto, Projection, Rule};
     use super::*;
+
+    fn schedule(learning_rate: f64, weight_decay: f64) -> Schedule {
+        Schedule::new(&Optimizer { rule: Rule::Adam, learning_rate, weight_decay, projection: None })
+    }
 
     /// Displacement of `k` silent steps after step `t` in f64, one by one.
     fn replay(t: u32, k: u32, s: f64, learning_rate: f64) -> f64 {
@@ -195,7 +202,7 @@ mod tests {
     /// k from 1 to 10,000, second moments from far below to far above epsilon. f32 rounding alone is 3e-7.
     #[test]
     fn tail_equals_a_replay_in_double_precision() {
-        let schedule = Schedule::new(5e-4, 0.0);
+        let schedule = schedule(5e-4, 0.0);
         let mut worst = 0.0f64;
         for t in [300, 301, 500, 1000, 3000, 16_000, 50_000, 1_000_000] {
             for k in [1, 2, 3, 5, 10, 31, 100, 399, 400, 401, 1000, 10_000] {
@@ -215,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_step_and_its_tail_are_one() {
-        let schedule = Schedule::new(5e-4, 0.0);
+        let schedule = schedule(5e-4, 0.0);
         for t in [300, 5000] {
             for k in [0, 1, 7, 60] {
                 for s in [1e-10, 1e-8, 1e-5f32] {
@@ -230,16 +237,19 @@ mod tests {
     }
 
     #[test]
-    fn early_steps_and_decay_are_replayed() {
-        assert_eq!(Schedule::new(1e-3, 0.0).way(299, 310, false), Way::Replay { from: 300, to: 310 });
-        assert_eq!(Schedule::new(1e-3, 0.0).way(299, 310, true), Way::Replay { from: 299, to: 310 });
-        assert!(matches!(Schedule::new(1e-3, 0.0).way(300, 310, false), Way::Tail(_)));
-        assert!(matches!(Schedule::new(1e-3, 1e-6).way(3000, 3010, false), Way::Replay { .. }));
+    fn early_steps_decay_and_projections_are_replayed() {
+        assert_eq!(schedule(1e-3, 0.0).way(299, 310, false), Way::Replay { from: 300, to: 310 });
+        assert_eq!(schedule(1e-3, 0.0).way(299, 310, true), Way::Replay { from: 299, to: 310 });
+        assert!(matches!(schedule(1e-3, 0.0).way(300, 310, false), Way::Tail(_)));
+        assert!(matches!(schedule(1e-3, 1e-6).way(3000, 3010, false), Way::Replay { .. }));
+        let projection = Some(Projection { onto: Onto::Ball, vectors: 1 });
+        let projected = Optimizer { rule: Rule::Adam, learning_rate: 1e-3, weight_decay: 0.0, projection };
+        assert!(matches!(Schedule::new(&projected).way(3000, 3010, false), Way::Replay { .. }));
     }
 
     #[test]
     fn corrections_settle() {
-        let schedule = Schedule::new(1e-3, 0.0);
+        let schedule = schedule(1e-3, 0.0);
         let first = schedule.correction(1);
         assert!((first.rate - 1e-2).abs() < 1e-8 && (first.root - 1000f32.sqrt()).abs() < 1e-3);
         assert_eq!(schedule.correction(u32::MAX), Correction { rate: 1e-3, root: 1.0 });

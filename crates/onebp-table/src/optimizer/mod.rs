@@ -13,12 +13,18 @@
 //! m^ = m / (1 - b1^t), v^ = v / (1 - b2^t); b1 = 0.9, b2 = 0.999; eps = 1e-8 for Adam and 1e-10 for Adagrad. Where rows
 //! rest, weight decay rests too: it reaches a row with its gradients.
 //!
+//! With a [`Projection`] every row that a step has moved is projected after that step: all rows under `adam`, the touched
+//! ones under the other rules; see [`projection`]. The state is that of the rule alone.
+//!
 //! Sources: Kingma and Ba, "Adam", ICLR 2015; Duchi, Hazan, Singer, "Adaptive Subgradient Methods", JMLR 2011; the
 //! row-wise form as in Mudigere et al., "Software-Hardware Co-design for Fast and Scalable Training of Deep Learning
 //! Recommendation Models", ISCA 2022; lazy Adam as TensorFlow Addons and PyTorch's `SparseAdam` have it.
 
 pub mod adam;
+pub mod projection;
 
+use crate::Error;
+pub use projection::{Onto, Projection};
 use serde::{Deserialize, Serialize};
 
 /// How fast the first moment forgets, b1.
@@ -82,4 +88,33 @@ pub struct Optimizer {
     pub learning_rate: f64,
     /// Coupled L2.
     pub weight_decay: f64,
+    /// What happens to rows after each step that moves them; nothing where there is none.
+    pub projection: Option<Projection>,
+}
+
+impl Optimizer {
+    /// Checks that it fits rows of width `dim`.
+    ///
+    /// # Errors
+    /// [`Error::Optimizer`] where the projection does not.
+    pub fn check(&self, dim: usize) -> Result<(), Error> {
+        self.projection.map_or(Ok(()), |projection| projection.check(dim))
+    }
+
+    /// Over how many of the `rest` silent steps that follow a step a row is carried at once: over none where rows are
+    /// projected, for there is no way back from a projection for a look at the row.
+    pub fn ahead(&self, rest: u32) -> u32 {
+        if self.projection.is_some() { 0 } else { rest }
+    }
+
+    /// Whether silent steps of `adam` move a row that stands at step `time`: one that no step has moved has no momentum, and
+    /// weight decay alone moves it. Projected it is nevertheless.
+    pub fn drifts(&self, time: u32) -> bool {
+        time > 0 || self.weight_decay != 0.0
+    }
+
+    /// Whether a row that stands at step `time` of `adam` stays as it is over silent steps.
+    pub fn rests(&self, time: u32) -> bool {
+        self.projection.is_none() && !self.drifts(time)
+    }
 }

@@ -8,7 +8,7 @@ mod optimizer;
 pub use info_nce::PortableInfoNce;
 pub use optimizer::PortableOptimizer;
 
-use crate::{Aggregation, Embedding, Error, Optimizer, Projection, Table, TableState, Touched};
+use crate::{Aggregation, Embedding, Error, Optimizer, Table, TableState, Touched};
 use burn::tensor::{DType, Device, IndexingUpdateOp, Int, Tensor, TensorData};
 
 /// A table as one Burn tensor.
@@ -81,6 +81,7 @@ impl PortableTable {
 impl Embedding for PortableTable {
     fn new(table: &Table, optimizer: Option<&Optimizer>, device: &Device) -> Result<Self, Error> {
         let device = device.clone().without_autodiff();
+        optimizer.map_or(Ok(()), |optimizer| optimizer.check(table.dim))?;
         let optimizer = optimizer.map(|optimizer| PortableOptimizer::new(optimizer, [table.rows, table.dim], &device));
         Ok(Self { weights: to_device(table, &device), optimizer, device })
     }
@@ -110,18 +111,6 @@ impl Embedding for PortableTable {
         towards: &[u32],
     ) -> Result<(), Error> {
         self.weights = aggregate(self.weights.clone(), touched, aggregation, other.select(towards));
-        Ok(())
-    }
-
-    fn project(&mut self, touched: &Touched, projection: Projection) -> Result<(), Error> {
-        let rows = self.select(&touched.rows);
-        let norms = rows.clone().powf_scalar(2.0).sum_dim(1).sqrt();
-        let divisors = match projection {
-            Projection::Ball => norms.clamp_min(1.0),
-            Projection::Sphere => norms.clone().mask_fill(norms.equal_elem(0.0), 1.0),
-        };
-        let ids = ids(&touched.rows, &self.device);
-        self.weights = self.weights.clone().select_assign(0, ids, rows / divisors, IndexingUpdateOp::Assign);
         Ok(())
     }
 

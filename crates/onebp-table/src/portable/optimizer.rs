@@ -2,7 +2,7 @@
 
 use super::{ids, to_device, to_host};
 use crate::{
-    Error, Optimizer, Rule, TableState,
+    Error, Onto, Optimizer, Projection, Rule, TableState,
     optimizer::{ADAGRAD_EPSILON, ADAM_EPSILON, BETA_1, BETA_2},
 };
 use burn::tensor::{Device, IndexingUpdateOp, Tensor};
@@ -18,7 +18,7 @@ pub struct PortableOptimizer {
 }
 
 impl PortableOptimizer {
-    /// No step yet, for a table of shape `[rows, dim]` on `device`.
+    /// No step yet, for a table of shape `[rows, dim]` on `device`, whose width suits the optimizer ([`Optimizer::check`]).
     pub fn new(optimizer: &Optimizer, [rows, dim]: [usize; 2], device: &Device) -> Self {
         let width = |whole| if whole { dim } else { 1 };
         let matrices =
@@ -31,14 +31,15 @@ impl PortableOptimizer {
         &self.optimizer
     }
 
-    /// One step of `table` `[rows, d]` along `gradient` `[rows, d]`, which is zero but in the rows `touched` (distinct).
+    /// One step of `table` `[rows, d]` along `gradient` `[rows, d]`, which is zero but in the rows `touched` (distinct);
+    /// rows that moved are projected.
     pub fn step(&mut self, table: Tensor<2>, gradient: Tensor<2>, touched: &[u32]) -> Tensor<2> {
         self.step += 1;
         if self.optimizer.rule == Rule::Adam {
             let state = std::mem::take(&mut self.matrices);
             let (table, state) = self.formula(table, gradient, state);
             self.matrices = state;
-            return table;
+            return self.project(table);
         }
         // Every other rule moves touched rows only.
         let rows = ids(touched, &table.device());
@@ -48,12 +49,20 @@ impl PortableOptimizer {
         let (moved, state) = self.formula(pick(&table), pick(&gradient), picked);
         let matrices = std::mem::take(&mut self.matrices);
         self.matrices = matrices.into_iter().zip(state).map(|(matrix, new)| put(matrix, new)).collect();
-        put(table, moved)
+        put(table, self.project(moved))
+    }
+
+    /// Rows `w` `[rows, d]` after a step.
+    fn project(&self, w: Tensor<2>) -> Tensor<2> {
+        match &self.optimizer.projection {
+            Some(projection) => project(w, projection),
+            None => w,
+        }
     }
 
     /// The rule on rows `w` with gradients `g` and state; all of the same height.
     fn formula(&self, w: Tensor<2>, g: Tensor<2>, state: Vec<Tensor<2>>) -> (Tensor<2>, Vec<Tensor<2>>) {
-        let Optimizer { rule, learning_rate, weight_decay } = self.optimizer;
+        let Optimizer { rule, learning_rate, weight_decay, .. } = self.optimizer;
         let g = if weight_decay > 0.0 { g + w.clone().mul_scalar(weight_decay) } else { g };
         let mut state = state.into_iter();
         match (rule, state.next(), state.next()) {
@@ -110,6 +119,21 @@ impl PortableOptimizer {
     }
 }
 
+/// Projects every row of `w` `[rows, d]`.
+fn project(w: Tensor<2>, projection: &Projection) -> Tensor<2> {
+    let [rows, dim] = w.dims();
+    if rows == 0 {
+        return w;
+    }
+    let vectors = w.reshape([rows * projection.vectors, dim / projection.vectors]);
+    let norms = (vectors.clone() * vectors.clone()).sum_dim(1).sqrt();
+    let divisors = match projection.onto {
+        Onto::Ball => norms.clamp_min(1.0),
+        Onto::Sphere => norms.clone().mask_fill(norms.equal_elem(0.0), 1.0),
+    };
+    (vectors / divisors).reshape([rows, dim])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,7 +146,7 @@ mod tests {
         #[allow(deprecated)]
         let device = Device::ndarray();
         for weight_decay in [0.0, 1e-2] {
-            let optimizer = Optimizer { rule: Rule::Adam, learning_rate: 1e-2, weight_decay };
+            let optimizer = Optimizer { rule: Rule::Adam, learning_rate: 1e-2, weight_decay, projection: None };
             let mut ours = PortableOptimizer::new(&optimizer, [3, 4], &device);
             let decay = (weight_decay > 0.0).then_some(WeightDecayConfig { penalty: weight_decay as f32 });
             let burns = AdamConfig::new().with_epsilon(1e-8).with_weight_decay(decay).build();

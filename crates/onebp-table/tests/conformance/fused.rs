@@ -2,8 +2,8 @@
 
 use super::{script::noise, *};
 use onebp_table::{
-    Aggregation, Batch, Duplicates, Embedding, Follow, FusedStep, Optimizer, Rule, cube::CubeInfoNce, host::HostStep,
-    portable::PortableInfoNce,
+    Aggregation, Batch, Duplicates, Embedding, Follow, FusedStep, Onto, Optimizer, Projection, Rule, cube::CubeInfoNce,
+    host::HostStep, portable::PortableInfoNce,
 };
 use proptest::{
     prelude::*,
@@ -37,9 +37,9 @@ fn run<F: FusedStep>(
     batches: &[Batch],
     dim: usize,
     follow: Follow,
-    rule: Rule,
+    (rule, projection): (Rule, Option<Projection>),
 ) -> ([Table; 2], Vec<f32>) {
-    let optimizer = Optimizer { rule, learning_rate: 0.05, weight_decay: 0.01 };
+    let optimizer = Optimizer { rule, learning_rate: 0.05, weight_decay: 0.01, projection };
     let learns = [!matches!(follow, Follow::Users(_)), !matches!(follow, Follow::Items(_))];
     let [mut users, mut items] = std::array::from_fn(|side| {
         F::Table::new(&tables(dim)[side], learns[side].then_some(&optimizer), device).unwrap()
@@ -56,7 +56,8 @@ fn agrees<F: FusedStep>(device: &Device, cases: u32) {
         Follow::Items(Aggregation { beta: 0.8, duplicates: Duplicates::Last }),
     ];
     for (follow, dim) in follows.into_iter().zip([16, 5, 33]) {
-        for rule in [Rule::Sgd, Rule::Adagrad] {
+        let sphere = Some(Projection { onto: Onto::Sphere, vectors: 1 });
+        for rule in [(Rule::Sgd, None), (Rule::Sgd, sphere), (Rule::Adagrad, None), (Rule::Adagrad, sphere)] {
             let config = Config { cases, failure_persistence: None, ..Config::default() };
             let check = |batches: Vec<Batch>| {
                 let (tables, losses) = run::<F>(device, &batches, dim, follow, rule);
@@ -96,7 +97,7 @@ fn extremes_on_the_host() {
     let mut items = huge.clone();
     items.values.extend([-200.0; 4]);
     items.rows = 2;
-    let sgd = Optimizer { rule: Rule::Sgd, learning_rate: 0.1, weight_decay: 0.0 };
+    let sgd = Optimizer { rule: Rule::Sgd, learning_rate: 0.1, weight_decay: 0.0, projection: None };
     let batch = |weight| Batch::new(vec![0], vec![1, 0], vec![weight], (1, 2));
     let mut step = HostStep::new(1.0, Follow::Neither);
     let mut users = onebp_table::host::HostTable::new(&huge, Some(&sgd), &ndarray()).unwrap();
@@ -111,7 +112,7 @@ fn extremes_on_the_host() {
 /// Training must not go on over a row that is no number: the loss shows it, wherever the row is.
 #[test]
 fn what_is_not_a_number_shows_in_the_loss() {
-    let sgd = Optimizer { rule: Rule::Sgd, learning_rate: 0.1, weight_decay: 0.0 };
+    let sgd = Optimizer { rule: Rule::Sgd, learning_rate: 0.1, weight_decay: 0.0, projection: None };
     let table = |rows| Table { values: noise(3, rows * 4), rows, dim: 4 };
     for broken in 0..3 {
         let mut items = table(3);

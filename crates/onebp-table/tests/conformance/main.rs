@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 mod fused;
+mod projections;
 mod rows;
 mod script;
 

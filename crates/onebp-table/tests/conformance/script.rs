@@ -51,9 +51,12 @@ impl Script {
     }
 }
 
-/// Small scripts of all shapes: rows of width 1 to 70, empty steps, steps of one row only, steps of all rows.
-pub fn scripts(most_steps: usize) -> impl Strategy<Value = Script> {
-    let dims = prop::sample::select(vec![1usize, 3, 16, 33, 70]);
+/// Widths of rows.
+pub const DIMS: [usize; 5] = [1, 3, 16, 33, 70];
+
+/// Small scripts of all shapes: rows of these widths, empty steps, steps of one row only, steps of all rows.
+pub fn scripts(most_steps: usize, dims: &[usize]) -> impl Strategy<Value = Script> + use<> {
+    let dims = prop::sample::select(dims.to_vec());
     (1usize..12, dims).prop_flat_map(move |(rows, dim)| {
         let step = prop::collection::vec(0..rows as u32, 0..14);
         let steps = prop::collection::vec(step, 1..most_steps);

@@ -28,6 +28,8 @@ pub const REPLAY_BACK: u32 = 2;
 pub const TAIL_BACK: u32 = 3;
 /// No step at all.
 pub const STAY: u32 = 4;
+/// No step, but a projection: a row that no step has moved yet.
+pub const PROJECT: u32 = 5;
 
 const ONE_MINUS_BETA_1: f32 = (1.0 - BETA_1) as f32;
 const ONE_MINUS_BETA_2: f32 = (1.0 - BETA_2) as f32;
@@ -137,7 +139,7 @@ impl<N: Size> Moving<N> {
 
 /// Where the corrections of `step` are.
 #[cube]
-fn correction_at(corrections: &[f32], step: u32) -> usize {
+pub fn correction_at(corrections: &[f32], step: u32) -> usize {
     let settled = corrections.len() / 2;
     2 * (min(step as usize, settled) - 1)
 }

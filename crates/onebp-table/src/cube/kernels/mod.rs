@@ -12,6 +12,7 @@
 pub mod adam;
 pub mod follow;
 pub mod losses;
+pub mod project;
 pub mod ranking;
 pub mod rows;
 pub mod scores;

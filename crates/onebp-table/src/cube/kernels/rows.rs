@@ -1,4 +1,4 @@
-//! Rows as wholes: settled, read, copied, scaled, set.
+//! Rows as wholes: settled, read, copied, set.
 
 use super::{
     Window,
@@ -34,7 +34,8 @@ pub fn settle<N: Size>(
 }
 
 /// Copies rows as they are at the last step into `out`: row q's element x goes to `q * row_step + (first_column + x) *
-/// column_step`. Nothing is written back. Head as for `settle`; without `late`, rows are copied as they are stored.
+/// column_step`. Nothing is written back. Head as for `settle`; without `late`, rows are copied as they are stored; with
+/// `placed`, row q is row q of the matrices and not the one that the plan names.
 #[cube(launch_unchecked)]
 pub fn read<N: Size>(
     plan: &[u32],
@@ -49,13 +50,18 @@ pub fn read<N: Size>(
     row_step: u32,
     column_step: u32,
     #[comptime] late: bool,
+    #[comptime] placed: bool,
 ) {
     let head = head as usize;
     let width = window.width as usize;
     if ABSOLUTE_POS < plan[head] as usize * width {
         let q = ABSOLUTE_POS / width;
         let x = ABSOLUTE_POS % width;
-        let at = window.at(plan[plan[head + 1] as usize + q], x);
+        let mut place = q as u32;
+        if comptime!(!placed) {
+            place = plan[plan[head + 1] as usize + q];
+        }
+        let at = window.at(place, x);
         let mut row = weights[at];
         if comptime!(late) {
             let way = (plan[head + 2] + plan[plan[head + 3] as usize + q] * comptime!(WAY as u32)) as usize;
@@ -68,7 +74,7 @@ pub fn read<N: Size>(
     }
 }
 
-/// Copies staged rows `[Q, stride]` into their table. Head: number of rows, section of rows.
+/// Copies staged rows, the other table `[Q, d]`, into their table. Head: number of rows, section of rows.
 #[cube(launch_unchecked)]
 pub fn publish<N: Size>(
     plan: &[u32],
@@ -83,31 +89,7 @@ pub fn publish<N: Size>(
         let q = ABSOLUTE_POS / width;
         let x = ABSOLUTE_POS % width;
         let row = plan[plan[head + 1] as usize + q];
-        weights[window.at(row, x)] = staged[q * window.stride as usize + window.offset as usize + x];
-    }
-}
-
-/// Divides rows by their norms: the longer ones than 1 only where `ball`, else all but the zero row. Head: number of rows,
-/// section of rows. `squares` are the squared norms of the distinct rows.
-#[cube(launch_unchecked)]
-pub fn project<N: Size>(
-    plan: &[u32],
-    squares: &[f32],
-    weights: &mut [Vector<f32, N>],
-    window: Window,
-    head: u32,
-    #[comptime] ball: bool,
-) {
-    let head = head as usize;
-    let width = window.width as usize;
-    if ABSOLUTE_POS < plan[head] as usize * width {
-        let q = ABSOLUTE_POS / width;
-        let at = window.at(plan[plan[head + 1] as usize + q], ABSOLUTE_POS % width);
-        let norm = squares[q].sqrt();
-        let threshold = comptime!(if ball { 1.0f32 } else { 0.0f32 });
-        if norm > threshold {
-            weights[at] = Vector::new(1.0f32 / norm) * weights[at];
-        }
+        weights[window.at(row, x)] = staged[window.other(q as u32, x)];
     }
 }
 

@@ -1,6 +1,6 @@
-//! Squared norms of rows, or of their gradients: one group of lanes for each distinct row.
+//! Squared norms of the gradients of rows: one group of lanes for each distinct row.
 //!
-//! Row-wise Adagrad and projections need a whole row's norm before they can move any element of it.
+//! Row-wise Adagrad needs the norm of a row's whole gradient before it can move any element of it.
 
 use super::{
     Window,
@@ -9,18 +9,9 @@ use super::{
 };
 use cubecl::prelude::*;
 
-/// What is squared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum What {
-    /// The row.
-    Row,
-    /// Its gradient, weight decay included.
-    Gradient(Source),
-}
-
-/// Adds the squares of one window of columns to `squares` `[Q]`, from zero for the `first` window. Of gradients, the last
-/// window adds the mean over `dim` columns to the row's accumulator in `table` `[rows]`. Head as for
-/// `update`.
+/// Adds the squares of one window of columns to `squares` `[Q]`, from zero for the `first` window; weight decay is added to
+/// the gradient first. The last window adds the mean over `dim` columns to the row's accumulator in `table` `[rows]`. Head
+/// as for `update`.
 #[cube(launch_unchecked)]
 pub fn squares<N: Size>(
     plan: &[u32],
@@ -33,7 +24,7 @@ pub fn squares<N: Size>(
     head: u32,
     decay: f32,
     dim: f32,
-    #[comptime] what: What,
+    #[comptime] source: Source,
     #[comptime] lanes: Lanes,
     #[comptime] first: bool,
     #[comptime] last: bool,
@@ -48,14 +39,9 @@ pub fn squares<N: Size>(
     let mut sum = Vector::<f32, N>::new(0.0f32);
     for x in range_stepped(lane, window.width as usize, lanes.width) {
         let w = weights[window.at(row, x)];
-        let value = match comptime!(what) {
-            What::Row => w,
-            What::Gradient(source) => {
-                let g = gradient::<N>(plan, head, q, x, factors, others, &window, source);
-                fma(Vector::new(decay), w, g)
-            }
-        };
-        sum = fma(value, value, sum);
+        let g = gradient::<N>(plan, head, q, x, factors, others, &window, source);
+        let g = fma(Vector::new(decay), w, g);
+        sum = fma(g, g, sum);
     }
     let mut sums = memory_of_lanes(lanes);
     let mut sum = sum_of_lanes(sum.vector_sum(), &mut sums, lanes);
@@ -64,7 +50,7 @@ pub fn squares<N: Size>(
             sum += squares[q];
         }
         squares[q] = sum;
-        if comptime!(last && what != What::Row) {
+        if comptime!(last) {
             table[row as usize] += sum / dim;
         }
     }
