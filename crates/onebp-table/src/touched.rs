@@ -17,7 +17,7 @@ pub struct Touched {
     pub slots: Vec<u32>,
     /// How many steps after this one the row is known to be touched by no batch, before one touches it again; `[Q]`. 0
     /// where that is not known, and at most [`Touched::MOST_REST`]. Optimizers whose untouched rows move carry the row over
-    /// these steps at once.
+    /// these steps at once, unless they project it after each.
     pub rest: Vec<u32>,
 }
 

@@ -137,7 +137,7 @@ impl CubeTable {
 mod tests {
     use super::super::testing::{self, Numbers, assert_close};
     use super::*;
-    use crate::{Embedding, Grouping, Optimizer, Rule, Touched, host::HostTable};
+    use crate::{Embedding, Grouping, Optimizer, Rule, Table, Touched, host::HostTable};
     use burn::tensor::{Device, Tensor, TensorData};
 
     /// Rows so wide, and rests so long, that a unit takes several launches: every silent step is done, once.
@@ -150,22 +150,23 @@ mod tests {
         let projection = Some(Projection { onto: Onto::Sphere, vectors: 2 });
         let optimizer = Optimizer { rule: Rule::Adam, learning_rate: 1e-3, weight_decay: 1e-3, projection };
         let mut touched = Touched::default();
-        fn run<E: Embedding>(table: &mut E, places: &Touched, gradients: Tensor<2>, steps: usize) {
-            table.gather(places, &[0, 2]).unwrap();
-            let none = gradients.clone().slice([0..0]);
-            table.update(places, gradients).unwrap();
-            (0..steps)
-                .for_each(|_| table.update(&Touched { starts: vec![0], ..Touched::default() }, none.clone()).unwrap());
-        }
         Grouping::new(rows).group(&[0, 2], &mut touched);
-        let tensor =
-            |device: &Device| Tensor::<2>::from_data(TensorData::new(gradients.values.clone(), [2, dim]), device);
+        fn run<E: Embedding>(table: &mut E, touched: &Touched, gradients: &Table, device: &Device, steps: usize) {
+            let tensor = |values: &[f32]| {
+                let shape = [values.len() / gradients.dim, gradients.dim];
+                Tensor::<2>::from_data(TensorData::new(values.to_vec(), shape), device)
+            };
+            table.gather(touched, &[0, 2]).unwrap();
+            table.update(touched, tensor(&gradients.values)).unwrap();
+            let nothing = Touched { starts: vec![0], ..Touched::default() };
+            (0..steps).for_each(|_| table.update(&nothing, tensor(&[])).unwrap());
+        }
         let mut expected = HostTable::new(&start, Some(&optimizer), &Device::flex()).unwrap();
-        run(&mut expected, &touched, tensor(&Device::flex()), steps);
+        run(&mut expected, &touched, &gradients, &Device::flex(), steps);
         expected.gather(&touched, &[0]).unwrap();
         for limits in testing::limits(&device, rows, dim) {
             let mut found = CubeTable::with_limits(&start, Some(&optimizer), &device, limits).unwrap();
-            run(&mut found, &touched, tensor(&device), steps);
+            run(&mut found, &touched, &gradients, &device, steps);
             let view = found.view().unwrap();
             assert_close(&view.values, &expected.view().unwrap().values, 1e-4, "view");
             found.gather(&touched, &[0]).unwrap();

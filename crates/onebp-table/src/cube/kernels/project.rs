@@ -77,14 +77,14 @@ pub fn hold<N: Size>(
                 let at = start + x;
                 let mut w = weights[at];
                 if comptime!(what.silent) {
+                    let mut moving = Moving::<N> { w, m: first[at], v: second[at] };
                     if steps {
-                        let mut moving = Moving::<N> { w, m: first[at], v: second[at] };
                         moving.step(Vector::new(0.0f32), decay, corrections[correction], corrections[correction + 1]);
-                        first[at] = moving.m;
-                        second[at] = moving.v;
-                        weights[at] = moving.w;
-                        w = moving.w;
                     }
+                    first[at] = moving.m;
+                    second[at] = moving.v;
+                    weights[at] = moving.w;
+                    w = moving.w;
                 }
                 sum = fma(w, w, sum);
             }
