@@ -1,6 +1,8 @@
 //! What every implementation of a table can do.
 
-use crate::{Aggregation, Batch, Error, Hardness, Optimizer, Ranked, Ranking, Table, Touched, hardest::keys};
+use crate::{
+    Aggregation, Batch, Error, Hardness, Optimizer, Ranked, Ranking, SparseProduct, Table, Touched, hardest::keys,
+};
 use burn::tensor::{Device, Tensor};
 use std::{collections::BTreeMap, time::Duration};
 
@@ -22,6 +24,9 @@ pub struct TableState {
 /// A step with gradients is [`Embedding::gather`], a loss of the gathered rows, [`Embedding::update`]. All
 /// implementations agree to float rounding.
 pub trait Embedding: Sized {
+    /// How a sparse matrix is multiplied with tensors where these tables are.
+    type Sparse: SparseProduct;
+
     /// `table` on `device`, its rows moved by `optimizer`, or by aggregation alone where there is none.
     ///
     /// # Errors

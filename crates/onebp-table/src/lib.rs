@@ -19,6 +19,7 @@ pub mod host;
 pub mod optimizer;
 pub mod portable;
 mod ranking;
+mod sparse;
 mod table;
 mod touched;
 
@@ -29,5 +30,6 @@ pub use error::Error;
 pub use hardest::{Hardness, Keep};
 pub use optimizer::{Onto, Optimizer, Projection, Rule};
 pub use ranking::{Lists, Ranked, Ranking};
+pub use sparse::{Sparse, SparseProduct};
 pub use table::Table;
 pub use touched::{Grouping, Touched};

@@ -16,6 +16,7 @@
 //! | `state`, `table` | [`CubeTable`] |
 //! | `losses`, `info_nce` | the fused step, [`CubeInfoNce`] |
 //! | `ranking` | the best items of each user and what truth items lose, [`CubeRanking`] |
+//! | `sparse` | products with sparse matrices, [`CubeSparse`] |
 
 mod clock;
 mod columns;
@@ -28,6 +29,7 @@ mod parts;
 mod plan;
 mod projection;
 mod ranking;
+mod sparse;
 mod state;
 mod table;
 #[cfg(test)]
@@ -36,4 +38,5 @@ mod testing;
 pub use gpu::{Limits, Traffic};
 pub use info_nce::CubeInfoNce;
 pub use ranking::CubeRanking;
+pub use sparse::CubeSparse;
 pub use table::CubeTable;

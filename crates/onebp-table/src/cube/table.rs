@@ -1,7 +1,7 @@
 //! A table on a device.
 
 use super::{
-    CubeRanking,
+    CubeRanking, CubeSparse,
     clock::Ways,
     gpu::{Buffer, Gpu, Limits, Scratch, Traffic, failed},
     kernels::update::Source,
@@ -89,6 +89,8 @@ impl CubeTable {
 }
 
 impl Embedding for CubeTable {
+    type Sparse = CubeSparse;
+
     fn new(table: &Table, optimizer: Option<&Optimizer>, device: &Device) -> Result<Self, Error> {
         Self::with_limits(table, optimizer, device, Limits::default())
     }

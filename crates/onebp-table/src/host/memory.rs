@@ -46,8 +46,22 @@ impl Memory {
     /// # Errors
     /// [`Error::Device`] on any other device.
     pub fn new(values: &[f32], shape: [usize; 2], device: &Device) -> Result<Self, Error> {
-        let (vector, offset) = aligned(values);
-        let range = offset..offset + values.len();
+        let (vector, offset) = aligned(values.len(), |vector| vector.extend_from_slice(values));
+        Self::of(vector, offset, shape, device)
+    }
+
+    /// A matrix of zeros; otherwise as [`Memory::new`].
+    ///
+    /// # Errors
+    /// As [`Memory::new`].
+    pub fn zeros(shape: [usize; 2], device: &Device) -> Result<Self, Error> {
+        let (vector, offset) = aligned(shape[0] * shape[1], |_| ());
+        Self::of(vector, offset, shape, device)
+    }
+
+    /// The elements of `vector` from `offset` on.
+    fn of(vector: Vec<f32>, offset: usize, shape: [usize; 2], device: &Device) -> Result<Self, Error> {
+        let range = offset..offset + shape[0] * shape[1];
         let device = device.clone().without_autodiff();
         if device == Device::ndarray() {
             let rows = ArcArray::from_vec(vector).slice_move(s![range]);
@@ -60,6 +74,14 @@ impl Memory {
         let layout = Layout::new(shape.into(), vec![shape[1] as isize, 1], offset);
         let held = Held::Flex(FlexTensor::new(Bytes::from_elems(vector), layout, DType::F32));
         Ok(Self { held, offset, shape })
+    }
+
+    /// Whether nobody else holds this memory.
+    pub fn is_alone(&self) -> bool {
+        match &self.held {
+            Held::NdArray(array) => array.is_unique(),
+            Held::Flex(tensor) => tensor.is_unique(),
+        }
     }
 
     /// All elements, row-major.
@@ -95,13 +117,14 @@ impl Memory {
     }
 }
 
-/// A copy of `values` that begins at a cache line, on huge pages where it is large, and where it begins.
-fn aligned(values: &[f32]) -> (Vec<f32>, usize) {
-    let mut vector = on_huge_pages(values.len() + LINE);
+/// `length` floats that begin at a cache line, on huge pages where they are many, and where they begin; zeros but for what
+/// `fill` appends.
+pub fn aligned(length: usize, fill: impl FnOnce(&mut Vec<f32>)) -> (Vec<f32>, usize) {
+    let mut vector = on_huge_pages(length + LINE);
     let offset = vector.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
     vector.resize(offset, 0.0);
-    vector.extend_from_slice(values);
-    vector.resize(values.len() + LINE, 0.0);
+    fill(&mut vector);
+    vector.resize(length + LINE, 0.0);
     (vector, offset)
 }
 

@@ -4,16 +4,19 @@
 //! added up in the order of the batch. So the bytes do not depend on the number of threads, and nothing waits for a lock.
 
 mod fused;
+mod lent;
 mod machine;
 mod memory;
 mod projection;
 mod rules;
 mod shared;
 mod simd;
+mod sparse;
 mod state;
 mod sum;
 mod table;
 
 pub use fused::HostStep;
 pub use machine::{Machine, peak_memory};
+pub use sparse::HostSparse;
 pub use table::{HostTable, view_of};

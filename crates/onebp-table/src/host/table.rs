@@ -1,6 +1,7 @@
 //! A table in the memory of a CPU backend.
 
 use super::{
+    HostSparse,
     memory::Memory,
     shared::Rows,
     simd::{Add, Mix, apply, dot, prefetch, prefetch_at},
@@ -184,6 +185,8 @@ impl Gradients for OfPlaces<'_> {
 }
 
 impl Embedding for HostTable {
+    type Sparse = HostSparse;
+
     fn new(table: &Table, optimizer: Option<&Optimizer>, device: &Device) -> Result<Self, Error> {
         let shape = [table.rows, table.dim];
         optimizer.map_or(Ok(()), |optimizer| optimizer.check(table.dim))?;

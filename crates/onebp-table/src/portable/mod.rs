@@ -4,9 +4,11 @@
 
 mod info_nce;
 mod optimizer;
+mod sparse;
 
 pub use info_nce::PortableInfoNce;
 pub use optimizer::PortableOptimizer;
+pub use sparse::PortableSparse;
 
 use crate::{Aggregation, Embedding, Error, Optimizer, Table, TableState, Touched};
 use burn::tensor::{DType, Device, IndexingUpdateOp, Int, Tensor, TensorData};
@@ -79,6 +81,8 @@ impl PortableTable {
 }
 
 impl Embedding for PortableTable {
+    type Sparse = PortableSparse;
+
     fn new(table: &Table, optimizer: Option<&Optimizer>, device: &Device) -> Result<Self, Error> {
         let device = device.clone().without_autodiff();
         optimizer.map_or(Ok(()), |optimizer| optimizer.check(table.dim))?;

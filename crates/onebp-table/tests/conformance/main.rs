@@ -6,6 +6,7 @@ mod fused;
 mod projections;
 mod rows;
 mod script;
+mod sparse;
 
 use burn::tensor::{Device, DeviceKind, DeviceType};
 use onebp_table::Table;

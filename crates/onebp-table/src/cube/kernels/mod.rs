@@ -16,6 +16,7 @@ pub mod project;
 pub mod ranking;
 pub mod rows;
 pub mod scores;
+pub mod sparse;
 pub mod squares;
 pub mod update;
 
