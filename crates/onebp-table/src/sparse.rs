@@ -53,6 +53,8 @@ impl Sparse {
         values: Vec<f32>,
     ) -> Result<Self, Error> {
         let entries = [indices.len(), values.len()];
+        check_count(entries[0].max(entries[1]))?;
+        check_count(rows.max(columns))?;
         if offsets.len() != rows + 1 || entries.iter().any(|&entries| Some(&(entries as u32)) != offsets.last()) {
             let offsets = offsets.len();
             return Err(unfit(format!("{rows} rows with {offsets} offsets, {entries:?} indices and values")));
@@ -63,8 +65,6 @@ impl Sparse {
         if let Some(column) = indices.iter().find(|&&column| column as usize >= columns) {
             return Err(unfit(format!("an entry in column {column} of {columns}")));
         }
-        check_count(entries[0])?;
-        check_count(rows.max(columns))?;
         Ok(Self { rows, columns, offsets, indices, values })
     }
 

@@ -278,9 +278,9 @@ impl Gpu {
         let dims = tensor.dims();
         let primitive = |tensor: Tensor<2>| {
             let tensor = tensor.try_into_primitive::<CubeBackend>();
-            let tensor = tensor.map_err(|_| failed("gradients lie on another device"))?;
+            let tensor = tensor.map_err(|_| failed("a tensor lies on another device"))?;
             if tensor.dtype != DType::F32 || tensor.device != self.device {
-                return Err(failed(format!("gradients are {:?} on {:?}", tensor.dtype, tensor.device)));
+                return Err(failed(format!("a tensor is {:?} on {:?}", tensor.dtype, tensor.device)));
             }
             Ok(tensor)
         };

@@ -170,3 +170,20 @@ impl SparseProduct for CubeSparse {
         Ok(self.gpu.tensor(out, [rows, dim]))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cube::testing::device;
+
+    #[test]
+    fn tensors_beyond_the_device_are_refused_in_words() {
+        let Some(device) = device() else { return };
+        let product =
+            CubeSparse::new(&Sparse::new([2, 3], vec![0, 1, 1], vec![2], vec![0.5]).unwrap(), &device).unwrap();
+        let most = product.gpu.limit() / size_of::<f32>();
+        assert_eq!(product.fits([most, 1]), Ok(()));
+        let error = product.fits([most / 2, 3]).unwrap_err().to_string();
+        assert!(error.contains("at most 2 columns"), "{error}");
+    }
+}

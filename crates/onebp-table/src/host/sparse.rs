@@ -4,8 +4,8 @@
 //! counts is where those rows come from.
 //!
 //! - **Columns in blocks.** Where x does not fit the last cache but 64 columns of it do, the product is done for 64 columns
-//!   after another, so that x comes from memory once and then from the cache. Rows of wide tensors that begin a power of two
-//!   apart would share few sets of the cache; their blocks are copied side by side first.
+//!   after another, so that x comes from memory once and then from the cache. The block is copied side by side first: rows that
+//!   begin a power of two apart would share few sets of the cache.
 //! - **Rows asked for ahead**, over the ends of the matrix's rows.
 //! - **Tasks in order.** All threads take the next few rows of the matrix, so that they read the same part of x: of a
 //!   bipartite graph, users read items only and items users.
@@ -45,9 +45,6 @@ const BLOCK: usize = 64;
 
 /// Bytes of x that stay in the last cache, as good as it gets.
 const CACHED: usize = 40 << 20;
-
-/// Rows that begin this many bytes apart, or more, share too few sets of the caches.
-const APART: usize = 2048;
 
 /// Entries that a row of x is asked for ahead.
 const AHEAD: usize = 16;
@@ -258,9 +255,8 @@ impl SparseProduct for HostSparse {
 
         let row = size_of::<f32>() * columns;
         let block = if row * dim <= CACHED || row * BLOCK > CACHED { dim } else { BLOCK };
-        let apart = block < dim && size_of::<f32>() * x.stride >= APART;
-        // Somebody else may be using the room for packed columns: then there is none.
-        let mut packed = self.packed.try_lock().ok().filter(|_| apart);
+        // Where another product is using the room for packed columns, x is read where it is.
+        let mut packed = self.packed.try_lock().ok().filter(|_| block < dim);
         let mut partial = on_huge_pages(self.pieces.spans.len() * dim);
         partial.resize(self.pieces.spans.len() * dim, 0.0);
         for start in (0..dim).step_by(block) {
