@@ -240,6 +240,14 @@ impl Sparse {
             _ => Ok(dim),
         }
     }
+
+    /// The product where the matrix, or x, has no elements: `scale * added`.
+    pub(crate) fn empty_product(x: &Tensor<2>, added: Option<&Tensor<2>>, scale: f32, rows: usize) -> Tensor<2> {
+        match added {
+            Some(added) => added.clone() * scale,
+            None => Tensor::zeros([rows, x.dims()[1]], &x.device()),
+        }
+    }
 }
 
 /// Entries `start..end` of a matrix, whose sum goes to row `row`.

@@ -149,7 +149,7 @@ impl SparseProduct for CubeSparse {
         let dim = Sparse::check(self.shape, x, added)?;
         let [rows, columns] = self.shape;
         if rows == 0 || columns == 0 || dim == 0 {
-            return Ok(Tensor::zeros([rows, dim], &x.device()));
+            return Ok(Sparse::empty_product(x, added, scale, rows));
         }
         self.fits([rows, dim])?;
         let height = columns;

@@ -243,12 +243,11 @@ impl SparseProduct for HostSparse {
     fn product(&self, x: &Tensor<2>, added: Option<&Tensor<2>>, scale: f32) -> Result<Tensor<2>, Error> {
         let dim = Sparse::check(self.shape, x, added)?;
         let [rows, columns] = self.shape;
+        if rows == 0 || columns == 0 || dim == 0 {
+            return Ok(Sparse::empty_product(x, added, scale, rows));
+        }
         let x = Lent::new(x, &self.device)?;
         let added = added.map(|added| Lent::new(added, &self.device)).transpose()?;
-        if rows == 0 || columns == 0 || dim == 0 {
-            let none = Tensor::zeros([rows, dim], &self.device);
-            return Ok(none);
-        }
         let (x, added) = (x.rows(), added.as_ref().map(Lent::rows));
         let mut memory = self.spares.take([rows, dim], &self.device)?;
         let out = Rows::new(memory.as_mut_slice(), dim);

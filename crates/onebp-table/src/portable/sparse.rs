@@ -27,7 +27,11 @@ impl SparseProduct for PortableSparse {
     }
 
     fn product(&self, x: &Tensor<2>, added: Option<&Tensor<2>>, scale: f32) -> Result<Tensor<2>, Error> {
-        Sparse::check(self.0.dims(), x, added)?;
+        let [rows, columns] = self.0.dims();
+        let dim = Sparse::check([rows, columns], x, added)?;
+        if rows == 0 || columns == 0 || dim == 0 {
+            return Ok(Sparse::empty_product(x, added, scale, rows));
+        }
         let product = self.0.clone().matmul(x.clone());
         Ok(match added {
             Some(added) => (product + added.clone()) * scale,

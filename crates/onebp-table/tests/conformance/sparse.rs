@@ -238,9 +238,11 @@ fn refuses<P: SparseProduct>(device: &Device, other: Option<&Device>) {
     for [rows, columns] in [[0, 4], [3, 0], [0, 0]] {
         let product =
             P::new(&Sparse::new([rows, columns], vec![0; rows + 1], vec![], vec![]).unwrap(), device).unwrap();
-        if let Ok(found) = product.product(&zeros(columns, 5), None, 1.0) {
-            assert_eq!(found.dims(), [rows, 5]);
-        }
+        let found = product.product(&zeros(columns, 5), None, 1.0).unwrap();
+        assert_eq!(found.dims(), [rows, 5]);
+        let ones = Tensor::ones([rows, 5], device);
+        let found = to_host(product.product(&zeros(columns, 5), Some(&ones), 0.5).unwrap()).unwrap();
+        assert_eq!(found, Table::filled(0.5, rows, 5));
     }
 }
 
