@@ -315,7 +315,7 @@ mod tests {
         let graph = Sparse::bipartite(&OFFSETS, &CHOSEN, 4).unwrap();
         assert_eq!((graph.rows(), graph.columns(), graph.len()), (7, 7, 10));
         let dense = dense(&graph);
-        let value = |product: f32| product.sqrt().recip();
+        let value = |product: f64| product.sqrt().recip() as f32;
         assert_eq!(dense[0], [0.0, 0.0, 0.0, value(4.0), 0.0, value(4.0), 0.0]);
         assert_eq!(dense[1], [0.0; 7]);
         assert_eq!(dense[2], [0.0, 0.0, 0.0, value(6.0), value(3.0), value(6.0), 0.0]);
