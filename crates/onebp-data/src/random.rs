@@ -26,6 +26,10 @@ pub enum Purpose {
     Synthetic = 7,
     /// Further positives of a row.
     Positives = 8,
+    /// Initial weights of an encoder.
+    InitEncoder = 10,
+    /// Elements that dropout leaves out.
+    Dropout = 11,
 }
 
 /// All random numbers of one seed and purpose.

@@ -7,6 +7,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod auc;
+mod best_product;
 mod blocks;
 mod dot_product;
 mod error;
@@ -19,6 +20,7 @@ mod selection;
 #[cfg(test)]
 mod testing;
 
+pub use best_product::BestProduct;
 pub use dot_product::DotProduct;
 pub use error::Error;
 pub use evaluate::{Evaluation, evaluate, measure};

@@ -1,6 +1,6 @@
 //! The batches of an epoch.
 
-use crate::{Batch, Error, Hyperparameters, Method, sampler::Static};
+use crate::{Batch, Error, Hyperparameters, Method, loss::Draws, sampler::Static};
 use onebp_data::{
     Csr,
     random::{Purpose, Random},
@@ -17,7 +17,9 @@ pub struct Batches<'a> {
     pub sampler: Static<'a>,
     /// Positives of a row, Mp: its own, then others of its user, drawn with repetition.
     pub positives: usize,
-    /// Pairs in a batch, B.
+    /// Whether a batch is all pairs of a number of users.
+    pub whole_users: bool,
+    /// Pairs in a batch, B; or users.
     pub batch_size: usize,
     /// Keep the incomplete last batch. Otherwise it is dropped, as the authors do, unless it is the only one.
     pub keep_last: bool,
@@ -33,13 +35,18 @@ impl<'a> Batches<'a> {
     /// # Errors
     /// [`Error::Parameter`] where a parameter leaves nothing to draw from.
     pub fn new(method: &Method, hyper: &Hyperparameters, train: &'a Csr, seed: u64) -> Result<Self, Error> {
-        let (positives, negatives, pool) = (method.loss.positives(), hyper.negatives, method.sampler.pool());
+        let (draws, pool) = (method.loss.draws(), method.sampler.pool());
+        let (positives, negatives) = match draws {
+            Draws::Negatives { positives } => (positives, hyper.negatives),
+            Draws::Pairs | Draws::Users => (1, 0),
+        };
         let drawn = pool.map_or(negatives, |pool| pool.size);
         Ok(Self {
             train,
             sampler: Static::new(train, method.sampler.proposal(train)?, drawn, seed),
             positives,
             keep: pool.map(|pool| Keep { positives, negatives, hardness: pool.hardness }),
+            whole_users: draws == Draws::Users,
             batch_size: hyper.batch_size,
             keep_last: hyper.keep_last,
             seed,
@@ -48,9 +55,31 @@ impl<'a> Batches<'a> {
 
     /// Shuffles the pairs for epoch `number`.
     pub fn epoch(&'a self, number: u32) -> Epoch<'a> {
+        let random = Random::new(self.seed, Purpose::Shuffle);
+        if self.whole_users {
+            let mut users: Vec<u32> =
+                (0..self.train.rows() as u32).filter(|&u| !self.train.row(u).is_empty()).collect();
+            random.shuffle(&mut users, number, 0);
+            let pairs_of = |&user: &u32| self.train.row(user).iter().map(move |&item| (user, item));
+            let mut starts = vec![0];
+            for users in users.chunks(self.batch_size) {
+                let pairs = users.iter().map(|&user| self.train.row(user).len()).sum::<usize>();
+                starts.push(starts[starts.len() - 1] + pairs);
+            }
+            let incomplete = !users.len().is_multiple_of(self.batch_size);
+            if incomplete && !self.keep_last && starts.len() > 2 {
+                starts.pop();
+            }
+            return Epoch { batches: self, order: users.iter().flat_map(pairs_of).collect(), starts, number };
+        }
         let mut order: Vec<_> = self.train.pairs().collect();
-        Random::new(self.seed, Purpose::Shuffle).shuffle(&mut order, number, 0);
-        Epoch { batches: self, order, number }
+        random.shuffle(&mut order, number, 0);
+        let whole = order.len() / self.batch_size * self.batch_size;
+        let mut starts: Vec<usize> = (0..=whole).step_by(self.batch_size).collect();
+        if whole < order.len() && (self.keep_last || whole == 0) {
+            starts.push(order.len());
+        }
+        Epoch { batches: self, order, starts, number }
     }
 }
 
@@ -61,15 +90,15 @@ impl<'a> Batches<'a> {
 pub struct Epoch<'a> {
     batches: &'a Batches<'a>,
     order: Vec<(u32, u32)>,
+    /// Where batches begin, and where the last one ends.
+    starts: Vec<usize>,
     number: u32,
 }
 
 impl Epoch<'_> {
     /// Number of batches.
     pub fn len(&self) -> usize {
-        let whole = self.order.len() / self.batch_size();
-        let rest = self.order.len() % self.batch_size();
-        whole + usize::from(rest > 0 && (self.batches.keep_last || whole == 0))
+        self.starts.len() - 1
     }
 
     /// Whether there is no batch, as without training pairs.
@@ -82,9 +111,9 @@ impl Epoch<'_> {
         (self.batches.train.rows(), self.batches.train.columns())
     }
 
-    /// Rows of a whole batch, B.
-    pub fn batch_size(&self) -> usize {
-        self.batches.batch_size
+    /// Rows of the largest batch.
+    pub fn largest(&self) -> usize {
+        self.starts.windows(2).map(|ends| ends[1] - ends[0]).max().unwrap_or(0)
     }
 
     /// Items of a row, Mp + S or Mp + X.
@@ -103,8 +132,8 @@ impl Epoch<'_> {
 
     /// Draws the rows of batch `index` into `batch`, in parallel. Their groups are left to [`Batch::group`].
     pub fn draw(&self, index: usize, batch: &mut Batch) {
-        let start = index * self.batch_size();
-        let rows = &self.order[start..self.order.len().min(start + self.batch_size())];
+        let start = self.starts[index];
+        let rows = &self.order[start..self.starts[index + 1]];
         let width = self.width();
         batch.users.clear();
         batch.users.extend(rows.iter().map(|&(user, _)| user));
@@ -137,7 +166,7 @@ impl Epoch<'_> {
             let mut words = Random::new(*seed, Purpose::Positives).words(self.number, position);
             chosen[1..].fill_with(|| owned[words.below(owned.len() as u32) as usize]);
         }
-        sampler.draw(user, self.number, position, negatives)
+        negatives.is_empty() || sampler.draw(user, self.number, position, negatives)
     }
 }
 
@@ -154,7 +183,7 @@ mod tests {
 
     fn batches(train: &Csr, batch_size: usize, keep_last: bool) -> Batches<'_> {
         let sampler = Static::new(train, Proposal::Uniform(40), 3, 9);
-        Batches { train, sampler, positives: 1, batch_size, keep_last, keep: None, seed: 9 }
+        Batches { train, sampler, positives: 1, whole_users: false, batch_size, keep_last, keep: None, seed: 9 }
     }
 
     fn rows(epoch: &Epoch) -> Vec<(u32, u32, Vec<u32>)> {
@@ -187,6 +216,30 @@ mod tests {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
         assert_eq!(one, pool.install(|| rows(&whole.epoch(4))));
         assert_ne!(one, rows(&whole.epoch(5)), "fresh order and negatives every epoch");
+    }
+
+    /// Batches of whole users: every pair once, a user's pairs together, no negatives.
+    #[test]
+    fn whole_users_stay_together() {
+        let train = train();
+        for (batch_size, keep_last, expected) in [(3, true, 3), (3, false, 2), (100, false, 1)] {
+            let plain = batches(&train, batch_size, keep_last);
+            let sampler = Static::new(&train, Proposal::Uniform(40), 0, 9);
+            let batches = Batches { whole_users: true, sampler, ..plain };
+            let epoch = batches.epoch(1);
+            assert_eq!(epoch.len(), expected);
+            let mut seen = HashSet::new();
+            for batch in (0..epoch.len()).map(|index| epoch.batch(index)) {
+                assert!(batch.width() == 1 && batch.weights.iter().all(|&weight| weight == 1.0));
+                assert!(batch.touched_users.len() <= batch_size);
+                for (q, &user) in batch.touched_users.rows.iter().enumerate() {
+                    assert!(seen.insert(user));
+                    let items = batch.touched_users.places(q).iter().map(|&place| batch.items[place as usize]);
+                    assert_eq!(Vec::from_iter(items), train.row(user));
+                }
+            }
+            assert!(!keep_last || seen.len() == 7);
+        }
     }
 
     /// Other positives are the user's own and come beside the same negatives.

@@ -22,6 +22,14 @@ pub enum Error {
         /// The range in words.
         expected: &'static str,
     },
+    /// Parts of a method that do not go together.
+    #[error("{problem}; {remedy}")]
+    Combination {
+        /// Why.
+        problem: String,
+        /// What would.
+        remedy: String,
+    },
     /// A stored state does not fit this model.
     #[error("the stored state does not fit: {0}")]
     State(String),

@@ -39,7 +39,7 @@ impl<'a> Feed<'a> {
     pub fn new(epoch: Epoch<'a>, first: usize) -> Self {
         let (users, items) = epoch.tables();
         let side = |rows| Side { grouping: Grouping::new(rows), last: vec![(0, 0); rows] };
-        let places = epoch.batch_size() * epoch.width();
+        let places = epoch.largest() * epoch.width();
         let ahead = (PLACES_AHEAD / places.max(1)).clamp(1, MOST_AHEAD);
         let (users, items) = (side(users), side(items));
         Self { epoch, next: first, ahead, ready: VecDeque::new(), spare: Vec::new(), users, items }
@@ -133,8 +133,16 @@ mod tests {
         let pairs: Vec<_> = (0..40u32).flat_map(|u| (0..9u32).map(move |k| (u, (u * 7 + k * 5) % 90))).collect();
         let train = Csr::from_pairs(40, 90, &pairs).unwrap();
         let sampler = Static::new(&train, Proposal::Uniform(90), 3, 7);
-        let batches =
-            Batches { train: &train, sampler, positives: 1, batch_size: 8, keep_last: true, keep: None, seed: 7 };
+        let batches = Batches {
+            train: &train,
+            sampler,
+            positives: 1,
+            whole_users: false,
+            batch_size: 8,
+            keep_last: true,
+            keep: None,
+            seed: 7,
+        };
         let epoch = |number| batches.epoch(number);
         let mut feed = Feed::new(epoch(1), 0);
         for number in [1, 2] {

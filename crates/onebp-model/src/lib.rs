@@ -16,6 +16,7 @@ mod method;
 pub mod part;
 mod ranking;
 pub mod sampler;
+mod tables;
 mod two_tower;
 pub mod update;
 
@@ -23,9 +24,10 @@ pub use epoch::{Batches, Epoch};
 pub use error::Error;
 pub use feed::Feed;
 pub use method::{Hyperparameters, Method};
-pub use onebp_table::{Batch, Lists, Optimizer, Ranked, Ranking, Rule, Table};
+pub use onebp_table::{Batch, Lists, Optimizer, Ranked, Ranking, Rule, Score, Table};
 pub use ranking::rank;
-pub use two_tower::{Tables, TwoTower};
+pub use tables::Tables;
+pub use two_tower::TwoTower;
 
 /// The Burn release that computes, as pinned in the workspace.
 pub const BURN_VERSION: &str = "0.22.1";

@@ -1,5 +1,7 @@
 //! Parts of a method as text: a name, then parameters that differ from their defaults, as in `dcl,tau-plus=0.05`.
 //!
+//! Files may also write a part as a table, as in `{ name = "dcl", tau-plus = 0.05 }`.
+//!
 //! One form for the command line, configuration files, checkpoints and summaries. Names and parameters are those of the
 //! types: an enum tagged by `name`, whose variants hold structs that refuse unknown fields.
 
@@ -26,6 +28,13 @@ impl<T: DeserializeOwned + Serialize> FromStr for Part<T> {
                 return Err(format!("`{}` is given twice", key.trim()));
             }
         }
+        Self::from_fields(fields)
+    }
+}
+
+impl<T: DeserializeOwned + Serialize> Part<T> {
+    /// From a name under `name`, and parameters.
+    fn from_fields(fields: Map<String, Value>) -> Result<Self, String> {
         let given: Vec<String> = fields.keys().cloned().collect();
         let part = Self(T::deserialize(Value::Object(fields)).map_err(|error| error.to_string())?);
         // serde takes any field for a variant without fields.
@@ -63,7 +72,11 @@ impl<T: Serialize> Serialize for Part<T> {
 
 impl<'de, T: DeserializeOwned + Serialize> Deserialize<'de> for Part<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        match Value::deserialize(deserializer)? {
+            Value::String(text) => text.parse().map_err(serde::de::Error::custom),
+            Value::Object(fields) => Self::from_fields(fields).map_err(serde::de::Error::custom),
+            _ => Err(serde::de::Error::custom("expected NAME[,KEY=VALUE...] or a table with a name")),
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! What every implementation of a table can do.
 
 use crate::{
-    Aggregation, Batch, Error, Hardness, Optimizer, Ranked, Ranking, SparseProduct, Table, Touched, hardest::keys,
+    Aggregation, Batch, Error, Hardness, Optimizer, Ranked, Ranking, Score, SparseProduct, Table, Touched,
+    hardest::keys,
 };
 use burn::tensor::{Device, Tensor};
 use std::{collections::BTreeMap, time::Duration};
@@ -40,6 +41,13 @@ pub trait Embedding: Sized {
     /// # Errors
     /// [`Error::Execution`] where the device fails.
     fn gather(&mut self, touched: &Touched, rows: &[u32]) -> Result<Tensor<2>, Error>;
+
+    /// Brings distinct rows to the last step, over the silent steps since they were last moved: what a gather does before it
+    /// reads.
+    ///
+    /// # Errors
+    /// [`Error::Execution`] where the device fails.
+    fn settle(&mut self, touched: &Touched) -> Result<(), Error>;
 
     /// One step of the optimizer: each distinct row moves along the sum of the gradients of its places, `[R, d]`, added up
     /// in the order of the places, and is projected where the optimizer says so. The rows must have been gathered for this
@@ -115,10 +123,60 @@ pub enum Follow {
     Items(Aggregation),
 }
 
+/// What a row of a batch came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Outcome {
+    /// The loss of the row.
+    pub loss: f32,
+    /// Whether the row is one of those that the loss counts, such as those at its floor.
+    pub counted: bool,
+}
+
 /// A loss of a row's scores, with its gradient in closed form.
 pub trait RowLoss: Send + Sync {
-    /// Turns the scores of a row over T, positives first, `[Mp + S]`, into the loss's slopes there; returns the loss.
-    fn slopes(&self, scores: &mut [f32]) -> f32;
+    /// Turns the scores of a row over T, positives first, `[Mp + S]`, into the loss's slopes there.
+    fn slopes(&self, scores: &mut [f32]) -> Outcome;
+
+    /// What is scored.
+    fn score(&self) -> Score {
+        Score::Product
+    }
+
+    /// How far apart the vectors of a user shall be, for losses that care.
+    fn spread(&self) -> Option<Spread> {
+        None
+    }
+}
+
+/// A penalty on users whose C vectors are too close to each other or too far apart, the diversity control regularisation
+/// of DPCML (Bao et al., NeurIPS 2022).
+///
+/// With delta = sum_c |g_c - mean|^2 / (C - 1), the mean squared distance of two vectors over 2, a user costs weight
+/// (max(0, low - delta) + max(0, delta - high)); the mean over the distinct users of a batch is added to its loss. Nothing
+/// where C = 1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spread {
+    /// Weight of the penalty.
+    pub weight: f32,
+    /// Smallest delta without one.
+    pub low: f32,
+    /// Largest delta without one.
+    pub high: f32,
+}
+
+impl Spread {
+    /// Penalty at `delta`, without its weight, and its slope there.
+    #[inline]
+    pub fn of(&self, delta: f32) -> (f32, f32) {
+        if delta < self.low {
+            (self.low - delta, -1.0)
+        } else if delta > self.high {
+            (delta - self.high, 1.0)
+        } else {
+            // What is not a number shows.
+            (0.0 * delta, 0.0)
+        }
+    }
 }
 
 /// The step of table lookup with InfoNCE, whose gradient has a closed form (spec section 3): scores, softmax, gradients,
@@ -144,6 +202,11 @@ pub trait FusedStep: Sized {
     /// # Errors
     /// [`Error::Execution`] where the device fails.
     fn take_losses(&mut self) -> Result<Vec<f32>, Error>;
+
+    /// Share of the rows of each of these steps that the loss counts, see [`Outcome`]; nothing where it counts none.
+    fn take_counted(&mut self) -> Vec<f32> {
+        Vec::new()
+    }
 
     /// Where the time of the steps since the last call went, by pass; nothing where steps only queue work for a device.
     fn take_passes(&mut self) -> Vec<(&'static str, Duration)> {

@@ -13,7 +13,11 @@
 
 use crate::{Error, Parts, Settings, summary::median};
 use onebp_data::Csr;
-use onebp_model::{Batch, Batches, Epoch, Feed, Rule, Tables, device::DeviceName, device::Found, engine::Engine};
+use onebp_model::{
+    Batch, Batches, Epoch, Feed, Rule,
+    device::{DeviceName, Found},
+    engine::{Engine, Start},
+};
 use onebp_table::host::{Machine, peak_memory};
 use serde::Serialize;
 use std::{collections::BTreeMap, time::Instant};
@@ -117,9 +121,9 @@ impl Workload<'_> {
         let Self { settings, fit, found, .. } = self;
         let hyper = &settings.hyper;
         let on_cpu = found.name != DeviceName::Wgpu;
-        let tables = Tables::init(fit.rows(), fit.columns(), hyper.dim, settings.seed);
-        let mut engine = settings.engine.build(settings.method, hyper, &tables, found)?;
-        drop(tables);
+        let start = Start::new(&settings.method, hyper, fit, settings.seed);
+        let mut engine = settings.engine.build(settings.method, hyper, &start, found)?;
+        drop(start);
         let batches = Batches::new(&settings.method, hyper, fit, settings.seed)?;
         let epoch = |number| batches.epoch(number);
         let first = epoch(1);
@@ -152,7 +156,7 @@ impl Workload<'_> {
             let mut seconds = Vec::new();
             for _ in 0..EVALUATIONS {
                 let clock = Instant::now();
-                parts.evaluate_engine(&mut *engine, &parts.test)?;
+                parts.evaluate_engine(&mut *engine, found, &parts.test)?;
                 seconds.push(clock.elapsed().as_secs_f64());
             }
             bench.eval_seconds = Some(median(&seconds));

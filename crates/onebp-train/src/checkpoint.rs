@@ -11,8 +11,9 @@
 //! moment leaves the old record with its files, or the new one with its own.
 
 use crate::{Error, atomic, protocol::Selection};
+use onebp_data::Csr;
 use onebp_model::{
-    Hyperparameters, Method, Table, Tables,
+    Hyperparameters, Method, Score, Table, Tables,
     engine::{State, Tensors, Times},
 };
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
@@ -100,14 +101,17 @@ impl Checkpoint {
         }
     }
 
-    /// The model to use: the best epoch under protocols that select one, else the last, every row caught up.
+    /// The model to use, fitted to `train`: the best epoch under protocols that select one, else the last, every row caught
+    /// up and encoded.
     ///
     /// # Errors
     /// [`Error::Model`] where a table is missing, or is not one of this method.
-    pub fn model(self, method: Method, hyper: &Hyperparameters) -> Result<BestTables, Error> {
+    pub fn model(self, method: Method, hyper: &Hyperparameters, train: &Csr) -> Result<BestTables, Error> {
         match self.best {
-            Some(best) => Ok(best),
-            None => Ok(BestTables { epoch: self.progress.epoch, tables: self.state.view(method, hyper)? }),
+            Some(BestTables { epoch, tables }) => {
+                Ok(BestTables { epoch, tables: Tables { score: method.loss.score(), ..tables } })
+            }
+            None => Ok(BestTables { epoch: self.progress.epoch, tables: self.state.view(method, hyper, train)? }),
         }
     }
 }
@@ -237,7 +241,10 @@ impl CheckpointFolder {
                     let missing = || self.corrupt(&file.name, &format!("the table of {name} is missing"));
                     tensors.remove(name).ok_or_else(missing)
                 };
-                Some(BestTables { epoch, tables: Tables { users: table("users")?, items: table("items")? } })
+                Some(BestTables {
+                    epoch,
+                    tables: Tables { users: table("users")?, items: table("items")?, score: Score::default() },
+                })
             }
             _ => None,
         };

@@ -17,7 +17,7 @@ pub use bench::{Bench, Workload};
 pub use checkpoint::{BestTables, Checkpoint, CheckpointFolder, Progress, to_safetensors};
 pub use error::Error;
 pub use metrics_log::Row;
-pub use parts::{Part, Parts};
+pub use parts::{Part, Parts, scorer};
 pub use protocol::{Best, GUIDE, Protocol, Selection};
 pub use settings::Settings;
 pub use summary::{Reported, Summary};

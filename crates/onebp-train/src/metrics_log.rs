@@ -4,6 +4,7 @@ use crate::{Error, atomic};
 use onebp_eval::Report;
 use serde::{Deserialize, Serialize};
 use std::{
+    collections::BTreeMap,
     fs::{File, OpenOptions},
     io::Write,
     path::{Path, PathBuf},
@@ -20,6 +21,9 @@ pub struct Row {
     pub part: String,
     /// Mean training loss of the epoch.
     pub loss: f64,
+    /// Shares of the epoch's rows that the loss counts, such as `floor_active`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub counters: BTreeMap<String, f64>,
     /// Seconds of training in the epoch, without evaluation.
     pub train_seconds: f64,
     /// Seconds of the evaluation.
@@ -130,7 +134,15 @@ mod tests {
 
     fn row(epoch: u32) -> Row {
         let metrics = serde_json::from_str(r#"{"P@5": 0.25, "NDCG@20": 0.5}"#).unwrap();
-        Row { epoch, part: "test".into(), loss: 1.5, train_seconds: 0.1, eval_seconds: 0.2, metrics }
+        Row {
+            epoch,
+            part: "test".into(),
+            loss: 1.5,
+            counters: BTreeMap::new(),
+            train_seconds: 0.1,
+            eval_seconds: 0.2,
+            metrics,
+        }
     }
 
     #[test]

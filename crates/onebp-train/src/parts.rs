@@ -2,7 +2,7 @@
 
 use crate::{Error, Protocol};
 use onebp_data::{Csr, Dataset, hold_out_validation};
-use onebp_eval::{DotProduct, Evaluation, Popularity, Report, Scorer, evaluate, measure};
+use onebp_eval::{BestProduct, Evaluation, Popularity, Report, Scorer, evaluate, measure};
 use onebp_model::{Lists, Ranked, Ranking, Tables, device::Found, engine::Engine, rank};
 
 /// Pairs to be found, and pairs that are left out of the ranking because the user is known to have them.
@@ -25,6 +25,15 @@ impl Part {
 
 fn lists(pairs: &Csr) -> Lists<'_> {
     Lists { offsets: pairs.offsets(), items: pairs.items() }
+}
+
+/// Scores by `products`, which [`Tables::products`] made.
+///
+/// # Errors
+/// [`Error::Evaluation`] where the tables do not fit each other.
+pub fn scorer(products: &Tables) -> Result<BestProduct<'_>, Error> {
+    let Tables { users, items, .. } = products;
+    Ok(BestProduct::new(&users.values, &items.values, items.dim, products.vectors())?)
 }
 
 /// The parts of a data set under a protocol.
@@ -90,16 +99,21 @@ impl Parts {
         }
     }
 
-    /// Metrics of the tables of `engine`, ranked on its device where it can; and the tables, where it took reading them.
+    /// Metrics of the tables of `engine`, ranked by itself or on its device where these can; and the tables, where it took reading them.
     ///
     /// # Errors
     /// As [`Parts::evaluate`].
-    pub fn evaluate_engine(&self, engine: &mut dyn Engine, part: &Part) -> Result<(Report, Option<Tables>), Error> {
+    pub fn evaluate_engine(
+        &self,
+        engine: &mut dyn Engine,
+        found: &Found,
+        part: &Part,
+    ) -> Result<(Report, Option<Tables>), Error> {
         if let Some(report) = self.report_ranked(part, |ranking| engine.rank(ranking))? {
             return Ok((report, None));
         }
         let tables = engine.tables()?;
-        Ok((self.report_tables(&tables, part)?, Some(tables)))
+        Ok((self.evaluate(&tables, found, part)?, Some(tables)))
     }
 
     /// Metrics of the most popular items on the test part: the baseline that anything trained must beat.
@@ -127,7 +141,7 @@ impl Parts {
 
     /// Metrics of tables on the host.
     fn report_tables(&self, tables: &Tables, part: &Part) -> Result<Report, Error> {
-        self.report(&DotProduct::new(&tables.users.values, &tables.items.values, tables.users.dim)?, part)
+        self.report(&scorer(&tables.products())?, part)
     }
 
     fn report(&self, scorer: &impl Scorer, part: &Part) -> Result<Report, Error> {
@@ -141,7 +155,7 @@ mod tests {
     use onebp_model::{
         Batch, Hyperparameters, Method, Rule, Table,
         device::{self, DeviceName},
-        engine::EngineName,
+        engine::{EngineName, Start},
         update::Duplicates,
     };
 
@@ -203,10 +217,10 @@ mod tests {
         let tables = Tables::init(USERS, ITEMS, 12, 3);
         let whole =
             |table: &Table| Table { values: table.values.iter().map(|x| (x * 9.0).round()).collect(), ..*table };
-        let whole = Tables { users: whole(&tables.users), items: whole(&tables.items) };
+        let whole = Tables { users: whole(&tables.users), items: whole(&tables.items), ..tables };
         assert_eq!(evaluate(&whole, &wgpu).unwrap(), evaluate(&whole, &cpu).unwrap());
         assert_close(&evaluate(&tables, &wgpu).unwrap(), &evaluate(&tables, &cpu).unwrap(), "random tables");
-        let mut diverged = tables;
+        let mut diverged = tables.clone();
         diverged.items.values[12 * 70] = f32::INFINITY;
         let errors = [&wgpu, &cpu].map(|found| evaluate(&diverged, found).unwrap_err().to_string());
         assert!(errors[0] == errors[1] && errors[0].contains("item 70 is"), "{errors:?}");
@@ -221,8 +235,8 @@ mod tests {
         let ids = |seed: u32, below: u32| (0..60).map(move |k| (k * 37 + seed * 11) % below).collect::<Vec<_>>();
         for on in devices.into_iter().flatten() {
             for name in [EngineName::Autodiff, EngineName::Rows, EngineName::Fused] {
-                let tables = Tables::init(USERS, ITEMS, 8, 3);
-                let mut engine = name.build(Method::TWO_BP, &hyper(8), &tables, &on).unwrap();
+                let start = Start::new(&Method::TWO_BP, &hyper(8), &parts.fit, 3);
+                let mut engine = name.build(Method::TWO_BP, &hyper(8), &start, &on).unwrap();
                 for step in 0..5 {
                     let items = ids(step, ITEMS as u32).into_iter().flat_map(|item| [item, (item + 50) % ITEMS as u32]);
                     let users = ids(step + 9, USERS as u32);
@@ -230,12 +244,12 @@ mod tests {
                     engine.step(&batch).unwrap();
                 }
                 let what = format!("{} on {}", name.as_str(), on.description);
-                let (report, read) = parts.evaluate_engine(&mut *engine, &parts.test).unwrap();
+                let (report, read) = parts.evaluate_engine(&mut *engine, &on, &parts.test).unwrap();
                 let ranks = on.name == DeviceName::Wgpu && name != EngineName::Autodiff;
                 assert_eq!(read.is_none(), ranks, "{what}");
                 let expected = parts.evaluate(&engine.tables().unwrap(), &cpu, &parts.test).unwrap();
                 assert_close(&report, &expected, &what);
-                assert_eq!(parts.evaluate_engine(&mut *engine, &parts.test).unwrap().0, report, "{what}");
+                assert_eq!(parts.evaluate_engine(&mut *engine, &on, &parts.test).unwrap().0, report, "{what}");
             }
         }
     }

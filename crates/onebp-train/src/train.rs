@@ -9,7 +9,11 @@ use crate::{
 };
 use onebp_data::{Dataset, Statistics};
 use onebp_eval::Report;
-use onebp_model::{Batches, Feed, Tables, device::Found, engine::Engine};
+use onebp_model::{
+    Batches, Feed,
+    device::Found,
+    engine::{Engine, Start},
+};
 use std::{
     collections::BTreeMap,
     path::Path,
@@ -70,8 +74,9 @@ impl<'a> Run<'a> {
         device: &'a Found,
         folder: &'a Path,
     ) -> Result<Self, Error> {
-        let tables = Tables::init(data.users.len(), data.items.len(), settings.hyper.dim, settings.seed);
-        let engine = settings.engine.build(settings.method, &settings.hyper, &tables, device)?;
+        let start = Start::new(&settings.method, &settings.hyper, &parts.fit, settings.seed);
+        let engine = settings.engine.build(settings.method, &settings.hyper, &start, device)?;
+        drop(start);
         Ok(Self {
             settings,
             data,
@@ -177,6 +182,7 @@ impl<'a> Run<'a> {
                 observer.batch_done();
             }
             let loss = self.engine.take_loss()?;
+            let counted = self.engine.take_counted()?;
             let seconds = self.progress.partial_seconds + clock.elapsed().as_secs_f64();
             if !loss.is_finite() {
                 return Err(Error::Diverged { epoch: number, loss });
@@ -184,7 +190,7 @@ impl<'a> Run<'a> {
             self.progress.epoch_seconds.push(seconds);
             (self.progress.epoch, self.progress.batch, self.progress.partial_seconds) = (number, 0, 0.0);
             if number.is_multiple_of(eval_every) || number == epochs {
-                let (row, improved) = self.evaluate(loss, seconds)?;
+                let (row, improved) = self.evaluate((loss, counted), seconds)?;
                 log.append(&row)?;
                 observer.evaluated(&row, improved);
             }
@@ -211,10 +217,10 @@ impl<'a> Run<'a> {
         self.progress.epoch >= self.settings.epochs || self.settings.patience.is_some_and(|patience| stale >= patience)
     }
 
-    fn evaluate(&mut self, loss: f64, train_seconds: f64) -> Result<(Row, bool), Error> {
+    fn evaluate(&mut self, (loss, counted): (f64, Option<f64>), train_seconds: f64) -> Result<(Row, bool), Error> {
         let clock = Instant::now();
         let epoch = self.progress.epoch;
-        let (metrics, tables) = self.parts.evaluate_engine(&mut *self.engine, &self.parts.watched)?;
+        let (metrics, tables) = self.parts.evaluate_engine(&mut *self.engine, self.device, &self.parts.watched)?;
         let mut improved = false;
         if self.settings.protocol != Protocol::Final {
             improved = self.progress.selection.observe(epoch, &metrics);
@@ -224,8 +230,10 @@ impl<'a> Run<'a> {
             }
         }
         let part = self.parts.watched.name.to_string();
+        let counted = self.settings.method.loss.counts().zip(counted);
+        let counters = counted.into_iter().map(|(name, share)| (name.to_string(), share)).collect();
         let eval_seconds = clock.elapsed().as_secs_f64();
-        Ok((Row { epoch, part, loss, train_seconds, eval_seconds, metrics }, improved))
+        Ok((Row { epoch, part, loss, counters, train_seconds, eval_seconds, metrics }, improved))
     }
 
     fn checkpoint(&mut self) -> Result<(), Error> {
@@ -241,7 +249,7 @@ impl<'a> Run<'a> {
     }
 
     fn summary(mut self) -> Result<Summary, Error> {
-        let (last, _) = self.parts.evaluate_engine(&mut *self.engine, &self.parts.test)?;
+        let (last, _) = self.parts.evaluate_engine(&mut *self.engine, self.device, &self.parts.test)?;
         // The best tables may need its room on the device.
         drop(self.engine);
         let at = |report: &Report, epoch: u32| -> BTreeMap<String, Reported> {

@@ -2,6 +2,7 @@
 
 use crate::{
     failure::Failure,
+    methods::PARTS,
     options::{TrainOptions, comparisons},
 };
 use serde::Deserialize;
@@ -18,13 +19,27 @@ impl TrainOptions {
         Self::from_toml(&text).map_err(|message| Failure::usage(format!("{}{message}", path.display())))
     }
 
-    /// Parses a configuration; an error starts with `:LINE: ` where a line is known.
+    /// Parses a configuration, in which `[method]` may hold a name and the parts of a method; an error starts with `:LINE: ` where a line is known.
     pub(crate) fn from_toml(text: &str) -> Result<Self, String> {
         let located = |error: toml::de::Error| {
             let line = error.span().map(|span| format!(":{}", text[..span.start].lines().count().max(1)));
             format!("{}: {}", line.unwrap_or_default(), error.message().lines().next().unwrap_or("invalid"))
         };
-        let table: toml::Table = toml::from_str(text).map_err(located)?;
+        let mut table: toml::Table = toml::from_str(text).map_err(located)?;
+        if let Some(toml::Value::Table(method)) = table.get("method").cloned() {
+            table.remove("method");
+            for (key, value) in method {
+                let key = if key == "name" { "method".to_string() } else { key };
+                if key != "method" && !PARTS.contains(&key.as_str()) {
+                    let known: Vec<String> = ["name"].into_iter().chain(PARTS).map(str::to_string).collect();
+                    let line = line_of(text, &key);
+                    return Err(format!("{line}: unknown key `{key}` of [method]{}", suggestion(&key, &known)));
+                }
+                if table.insert(key.clone(), value).is_some() {
+                    return Err(format!("{}: `{key}` is given twice", line_of(text, &key)));
+                }
+            }
+        }
         let known = known_keys();
         for (key, value) in &table {
             if !known.iter().any(|name| name == key) {
@@ -78,6 +93,26 @@ fn line_of(text: &str, key: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Parts as text or as tables, at the top or under `[method]`.
+    #[test]
+    fn a_method_may_be_a_table() {
+        let flat = TrainOptions::from_toml(
+            "method = \"dcl\"\nencoder = \"lightgcn,layers=2\"\nloss = \"dcl,tau-plus=0.05,positives=5\"\nupdate = \"onebp\"\n",
+        );
+        let table = TrainOptions::from_toml(
+            "[method]\nname = \"dcl\"\nencoder = { name = \"lightgcn\", layers = 2 }\nupdate = \"onebp\"\n\
+             [method.loss]\nname = \"dcl\"\ntau-plus = 0.05\n",
+        );
+        assert_eq!(flat.unwrap(), table.unwrap());
+        let error = |text: &str| TrainOptions::from_toml(text).unwrap_err();
+        assert!(
+            error("[method]\nlos = \"dcl\"\n").starts_with(":2: unknown key `los` of [method]; did you mean `loss`?")
+        );
+        assert!(error("loss = \"dcl\"\n[method]\nloss = \"hcl\"\n").contains("`loss` is given twice"));
+        assert!(error("[method]\nencoder = { name = \"lightgcn\", layer = 2 }\n").contains("unknown field `layer`"));
+        assert!(error("[method]\nencoder = { layers = 2 }\n").contains("missing field `name`"));
+    }
 
     #[test]
     fn mistakes_in_a_file_name_the_line() {

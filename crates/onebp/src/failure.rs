@@ -75,7 +75,7 @@ impl From<onebp_data::Error> for Failure {
 impl From<onebp_model::Error> for Failure {
     fn from(error: onebp_model::Error) -> Self {
         let exit = match error {
-            onebp_model::Error::Parameter { .. } => Exit::Usage,
+            onebp_model::Error::Parameter { .. } | onebp_model::Error::Combination { .. } => Exit::Usage,
             onebp_model::Error::State(_) => Exit::Run,
             _ => Exit::Device,
         };

@@ -6,7 +6,7 @@ use crate::{
     methods::{MethodName, Named, PARTS},
     options::TrainOptions,
 };
-use onebp_model::{loss::Loss, part::Part, sampler::Sampler};
+use onebp_model::{encoder::Encoder, loss::Loss, part::Part, sampler::Sampler, update::UpdateName};
 use onebp_train::Protocol;
 use serde::Deserialize;
 use std::{collections::BTreeMap, sync::LazyLock};
@@ -46,6 +46,7 @@ impl TrainOptions {
         let method: MethodName = text("method").parse().map_err(Failure::usage)?;
         // Presets are for Adam; the step sizes of other optimizers have nothing in common with theirs.
         layers.extend(defaults.optimizer.get(&text("optimizer")).map(|table| ("optimizer", table.clone())));
+        let mut of_data = None;
         let named = given("preset").and_then(|name| name.as_str().map(str::to_string));
         let preset = named.or_else(|| preset_of(&text("data")).filter(|name| defaults.preset.contains_key(name)));
         if let Some(name) = &preset {
@@ -56,9 +57,10 @@ impl TrainOptions {
             let by_method =
                 table.remove("method").and_then(|methods| methods.get(method.as_str())?.as_table().cloned());
             layers.extend(by_method.map(|table| ("preset", table)));
-            layers.push(("preset", table));
+            of_data = Some(("preset", table));
         }
         layers.extend(method.named().map(|named| ("method", named.options.clone())));
+        layers.extend(of_data);
         layers.push(("default", defaults.general.clone()));
 
         let mut merged = toml::Table::new();
@@ -96,9 +98,10 @@ pub fn with_defaults(train: clap::Command) -> clap::Command {
         let by_owner =
             owners.filter_map(|(owner, table)| table.get(name).map(|value| format!("; with {owner}: {}", word(value))));
         let help = match (name, defaults.general.get(name)) {
+            ("encoder", _) => format!("{help} [default: that of the method; known: {}]", known(Encoder::all())),
             ("sampler", _) => format!("{help} [default: that of the method; known: {}]", known(Sampler::all())),
             ("loss", _) => format!("{help} [default: that of the method; known: {}]", known(Loss::all())),
-            ("update", _) => format!("{help} [default: that of the method]"),
+            ("update", _) => format!("{help} [default: that of the method; known: {}]", known(UpdateName::ALL)),
             ("preset", _) => {
                 let names: Vec<&str> = defaults.preset.keys().map(String::as_str).collect();
                 format!("{help} [known: {}]", names.join(", "))
@@ -111,8 +114,8 @@ pub fn with_defaults(train: clap::Command) -> clap::Command {
 }
 
 /// Parts with their default parameters, for a help text.
-fn known<T: serde::Serialize, const K: usize>(parts: [T; K]) -> String {
-    parts.map(|part| Part(part).to_string()).join("; ")
+fn known<T: serde::Serialize>(parts: impl IntoIterator<Item = T>) -> String {
+    parts.into_iter().map(|part| Part(part).to_string()).collect::<Vec<_>>().join("; ")
 }
 
 /// The table of defaults.

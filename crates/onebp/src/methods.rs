@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
 /// Keys of options that are parts of a method.
-pub const PARTS: [&str; 3] = ["sampler", "loss", "update"];
+pub const PARTS: [&str; 4] = ["encoder", "sampler", "loss", "update"];
 
 /// A method that has a name.
 #[derive(Debug, Deserialize)]
@@ -120,7 +120,8 @@ mod tests {
                 let found: MethodName = name.parse().unwrap();
                 assert_eq!(found.as_str(), named.name);
             }
-            named.name.parse::<MethodName>().unwrap().method().unwrap().loss.check().unwrap();
+            let method = named.name.parse::<MethodName>().unwrap().method().unwrap();
+            method.loss.check().unwrap();
         }
         assert!("onbp".parse::<MethodName>().unwrap_err().contains("did you mean `onebp`?"));
         assert!("twobp".parse::<MethodName>().unwrap_err().contains("did you mean `two-bp`?"));

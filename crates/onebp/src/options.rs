@@ -6,6 +6,7 @@ use onebp_data::{Format, LoadOptions, Preparation, ReadOptions, SplitRule};
 use onebp_model::{
     Hyperparameters, Method, Rule,
     device::{self, DeviceName, Found},
+    encoder::Encoder,
     engine::EngineName,
     loss::Loss,
     part::Part,
@@ -118,15 +119,18 @@ pub struct TrainOptions {
     #[arg(long)]
     pub threads: Option<u16>,
 
+    /// Encoder and its parameters, as in `lightgcn,layers=2`.
+    #[arg(long, help_heading = "Method", value_name = "NAME[,KEY=VALUE...]")]
+    pub encoder: Option<Part<Encoder>>,
     /// Negative sampler and its parameters, as in `popularity,exponent=0.75`.
     #[arg(long, help_heading = "Method", value_name = "NAME[,KEY=VALUE...]")]
     pub sampler: Option<Part<Sampler>>,
     /// Loss and its parameters, as in `dcl,tau-plus=0.05`.
     #[arg(long, help_heading = "Method", value_name = "NAME[,KEY=VALUE...]")]
     pub loss: Option<Part<Loss>>,
-    /// How, and how much of, the towers learn by backpropagation.
-    #[arg(long, help_heading = "Method", value_parser = choice::<UpdateName, _>(UpdateName::ALL.map(UpdateName::as_str)))]
-    pub update: Option<UpdateName>,
+    /// Which towers learn by backpropagation, and its parameters, as in `onebp,cut=output`.
+    #[arg(long, help_heading = "Method", value_name = "NAME[,KEY=VALUE...]")]
+    pub update: Option<Part<UpdateName>>,
 
     /// Embedding width d.
     #[arg(long, help_heading = "Model")]
@@ -252,9 +256,10 @@ impl TrainOptions {
         Ok(Settings {
             name: need(self.method, "method")?.to_string(),
             method: Method {
+                encoder: need(self.encoder, "encoder")?.0,
                 sampler: need(self.sampler, "sampler")?.0,
                 loss: need(self.loss, "loss")?.0,
-                update: need(self.update, "update")?,
+                update: need(self.update, "update")?.0,
             },
             hyper: Hyperparameters {
                 dim: need(self.dim, "dim")?,
@@ -322,7 +327,6 @@ mod tests {
             let serialized = values.map(|value| toml::Value::try_from(value).unwrap().as_str().unwrap().to_string());
             assert_eq!(serialized, names);
         }
-        all(UpdateName::ALL, UpdateName::ALL.map(UpdateName::as_str));
         all(DeviceName::ALL, DeviceName::ALL.map(DeviceName::as_str));
         all(EngineName::ALL, EngineName::ALL.map(EngineName::as_str));
         all(Rule::ALL, Rule::ALL.map(Rule::as_str));

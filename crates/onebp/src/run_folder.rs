@@ -115,13 +115,13 @@ pub fn open(folder: &Path, terminal: &Terminal) -> Result<Trained, Failure> {
         let problem = "no epoch was finished, the tables are as they were drawn; train first";
         return Err(Failure::new(Exit::Run, format!("{}: {problem}", folder.display())));
     }
-    let BestTables { epoch, tables } = checkpoint.model(settings.method, &settings.hyper)?;
+    let parts = Parts::new(&data, settings.protocol, settings.valid_ratio, settings.seed)?;
+    let BestTables { epoch, tables } = checkpoint.model(settings.method, &settings.hyper, &parts.fit)?;
     let fits = tables.users.rows == data.users.len() && tables.items.rows == data.items.len();
-    if !fits || tables.users.dim != tables.items.dim {
+    if !fits || tables.vectors() * tables.items.dim != tables.users.dim {
         let problem = "the tables of the checkpoint do not fit the data; train anew";
         return Err(Failure::new(Exit::Run, format!("{}: {problem}", folder.display())));
     }
-    let parts = Parts::new(&data, settings.protocol, settings.valid_ratio, settings.seed)?;
     terminal.tell(&format!("model: {}, epoch {epoch}", folder.display()));
     Ok(Trained { data, parts, tables, epoch })
 }

@@ -1,14 +1,26 @@
 //! Table lookup, the encoder of matrix factorisation (Koren, Bell, Volinsky, 2009): an embedding is its row.
+//!
+//! A user may have several vectors, of which the best one for an item counts (DPCML; Bao et al., NeurIPS 2022).
 
-use burn::tensor::{Int, Tensor};
+use crate::{Error, error::within};
+use serde::{Deserialize, Serialize};
 
-/// Looks rows up.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Mf;
+/// Parameters of `mf`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Mf {
+    /// Vectors of a user, C. Default 1.
+    pub vectors: usize,
+}
+
+impl Default for Mf {
+    fn default() -> Self {
+        Self { vectors: 1 }
+    }
+}
 
 impl Mf {
-    /// Rows `ids` `[R]` of `table` `[rows, d]`, as `[R, d]`. Repeated ids accumulate their gradients.
-    pub fn encode(&self, table: Tensor<2>, ids: Tensor<1, Int>) -> Tensor<2> {
-        table.select(0, ids)
+    pub(super) fn check(&self) -> Result<(), Error> {
+        within((1..=64).contains(&self.vectors), "vectors", &self.vectors, "between 1 and 64")
     }
 }

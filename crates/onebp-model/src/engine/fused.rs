@@ -1,9 +1,9 @@
-//! The fused engine: table lookup with InfoNCE, without autodiff.
+//! The fused engine: table lookup with a loss in closed form, without autodiff.
 
-use super::{Engine, State, losses::Losses, towers::Towers};
+use super::{Engine, Start, State, losses::Losses, towers::Towers};
 use crate::{Batch, Error, Hyperparameters, Method, Tables};
 use burn::tensor::Device;
-use onebp_table::{FusedStep, Ranked, Ranking, hardest::Chosen};
+use onebp_table::{Embedding, FusedStep, Ranked, Ranking, hardest::Chosen};
 use std::time::Duration;
 
 /// Two tables and their fused step.
@@ -15,7 +15,7 @@ pub struct Fused<F: FusedStep> {
 }
 
 impl<F: FusedStep> Fused<F> {
-    /// An engine for `method` that carries out `step`, starting from `tables`, on `device`.
+    /// An engine for `method` that carries out `step`, on `device`.
     ///
     /// # Errors
     /// [`Error::Execution`] where the device refuses the tables.
@@ -23,19 +23,19 @@ impl<F: FusedStep> Fused<F> {
         step: F,
         method: Method,
         hyper: &Hyperparameters,
-        tables: &Tables,
+        start: &Start<'_>,
         device: &Device,
     ) -> Result<Self, Error> {
         Ok(Self {
-            towers: Towers::new(method, hyper, tables, device)?,
+            towers: Towers::new(method, hyper, &start.tables, device)?,
             step,
-            chosen: Chosen::new(tables.items.rows),
+            chosen: Chosen::new(start.tables.items.rows),
             losses: Losses::default(),
         })
     }
 
     fn collect(&mut self) -> Result<(), Error> {
-        self.losses.add(&self.step.take_losses()?);
+        self.losses.add(&self.step.take_losses()?, &self.step.take_counted());
         Ok(())
     }
 }
@@ -45,13 +45,22 @@ where
     F::Table: Send,
 {
     fn step(&mut self, batch: &Batch) -> Result<(), Error> {
-        let batch = self.towers.choose(batch, &mut self.chosen)?;
-        Ok(self.step.step(&mut self.towers.users, &mut self.towers.items, batch)?)
+        let Towers { users, items, .. } = &mut self.towers;
+        let batch = match batch.keep {
+            None => batch,
+            Some(keep) => self.chosen.of(batch, keep, &items.keys(users, batch, keep.hardness)?),
+        };
+        Ok(self.step.step(users, items, batch)?)
     }
 
     fn take_loss(&mut self) -> Result<f64, Error> {
         self.collect()?;
         self.losses.take()
+    }
+
+    fn take_counted(&mut self) -> Result<Option<f64>, Error> {
+        self.collect()?;
+        self.losses.take_counted()
     }
 
     fn tables(&self) -> Result<Tables, Error> {

@@ -2,26 +2,32 @@
 //!
 //! | engine | a step |
 //! |---|---|
-//! | [`Fused`] | no autodiff: the closed-form gradient of table lookup, optimizer and aggregation in one |
-//! | [`Rows`] | autodiff over the gathered rows of the batch; row gradients go to row optimizers |
+//! | [`Fused`] | no autodiff: table lookup and a loss in closed form, optimizer and aggregation in one |
+//! | [`Rows`] | autodiff over the rows of the batch; row gradients go to row optimizers, through the encoder where there is one |
 //! | [`Autodiff`] | autodiff over the whole tables, dense gradients, dense optimizer: the oracle |
 
 mod autodiff;
+mod dropout;
+mod encoding;
 mod fused;
 mod losses;
 mod rows;
+mod start;
 mod state;
 mod towers;
+mod whole_users;
 
 pub use autodiff::Autodiff;
 pub use fused::Fused;
 pub use rows::Rows;
+pub use start::Start;
 pub use state::{Counters, State, Tensors, Times};
 
 use crate::{
     Batch, Error, Hyperparameters, Method, Tables,
     device::{DeviceName, Found},
-    loss::Loss,
+    encoder::Encoder,
+    loss::{ClosedForm, LossSetting},
 };
 use onebp_table::{
     FusedStep, Ranked, Ranking,
@@ -44,6 +50,13 @@ pub trait Engine: Send {
     /// # Errors
     /// [`Error::Execution`] where the device fails.
     fn take_loss(&mut self) -> Result<f64, Error>;
+
+    /// Mean share of the rows that the loss counts ([`Objective::counts`](crate::loss::Objective::counts)), over the steps
+    /// since the last call; waits for the device. Nothing where the loss counts none.
+    ///
+    /// # Errors
+    /// [`Error::Execution`] where the device fails.
+    fn take_counted(&mut self) -> Result<Option<f64>, Error>;
 
     /// Both tables as they would be evaluated now.
     ///
@@ -108,7 +121,7 @@ impl EngineName {
         }
     }
 
-    /// Builds the engine for `method`, starting from `tables`, on a device.
+    /// Builds the engine for `method`, on a device.
     ///
     /// # Errors
     /// [`Error::Parameter`] where the engine cannot do the method, [`Error::Execution`] or [`Error::DeviceUnavailable`]
@@ -117,36 +130,41 @@ impl EngineName {
         self,
         method: Method,
         hyper: &Hyperparameters,
-        tables: &Tables,
+        start: &Start<'_>,
         found: &Found,
     ) -> Result<Box<dyn Engine>, Error> {
-        let device = &found.device;
-        let on_gpu = found.name == DeviceName::Wgpu;
-        let is_fused = method.loss == Loss::InfoNce || !on_gpu;
-        let engine = match self {
-            Self::Auto if is_fused => Self::Fused,
-            Self::Auto => Self::Rows,
-            named => named,
-        };
-        if engine == Self::Fused && !is_fused {
-            let expected = "auto, rows or autodiff with this loss on wgpu, where only info-nce is fused";
-            return Err(Error::Parameter { name: "engine", value: self.as_str().into(), expected });
-        }
-        let (temperature, follow) = (hyper.temperature, method.update(hyper).follow());
-        Ok(match (engine, found.name) {
-            (Self::Autodiff, _) => Box::new(Autodiff::new(method, hyper, tables, device)),
-            (Self::Rows, DeviceName::Wgpu) => Box::new(Rows::<CubeTable>::new(method, hyper, tables, device)?),
-            (Self::Rows, _) => Box::new(Rows::<HostTable>::new(method, hyper, tables, device)?),
-            (_, DeviceName::Wgpu) => {
-                Box::new(Fused::new(CubeInfoNce::new(temperature, follow), method, hyper, tables, device)?)
+        let (device, on_gpu) = (&found.device, found.name == DeviceName::Wgpu);
+        let setting = LossSetting { temperature: hyper.temperature, items: start.tables.items.rows };
+        let form = method.loss.in_closed_form(setting).filter(|form| method.is_fused(form, on_gpu));
+        let follow = method.update(hyper).follow();
+        Ok(match (self, form, on_gpu) {
+            (Self::Auto | Self::Fused, Some(_), true) => {
+                Box::new(Fused::new(CubeInfoNce::new(hyper.temperature, follow), method, hyper, start, device)?)
             }
-            _ => {
-                let step = match method.loss.in_closed_form(temperature) {
-                    Some(loss) => HostStep::with_loss(loss, temperature, follow),
-                    None => HostStep::new(temperature, follow),
+            (Self::Auto | Self::Fused, Some(form), false) => {
+                let step = match form {
+                    ClosedForm::InfoNce => HostStep::new(hyper.temperature, follow),
+                    ClosedForm::Rows(loss) => HostStep::with_loss(loss, hyper.temperature, follow),
                 };
-                Box::new(Fused::new(step, method, hyper, tables, device)?)
+                Box::new(Fused::new(step, method, hyper, start, device)?)
             }
+            (Self::Fused, None, _) => {
+                let expected = "auto, rows or autodiff: only table lookup with a loss in closed form is fused, on wgpu \
+                                only with info-nce";
+                return Err(Error::Parameter { name: "engine", value: self.as_str().into(), expected });
+            }
+            (Self::Autodiff, ..) => Box::new(Autodiff::new(method, hyper, start, device)?),
+            (_, _, true) => Box::new(Rows::<CubeTable>::new(method, hyper, start, device)?),
+            (_, _, false) => Box::new(Rows::<HostTable>::new(method, hyper, start, device)?),
         })
+    }
+}
+
+impl Method {
+    /// Whether the fused step can do it with a loss of this form.
+    pub(crate) fn is_fused(&self, form: &ClosedForm, on_gpu: bool) -> bool {
+        let looks_up = matches!(self.encoder, Encoder::Mf(_));
+        let on_device = !on_gpu || (matches!(form, ClosedForm::InfoNce) && self.encoder.vectors() == 1);
+        looks_up && on_device
     }
 }

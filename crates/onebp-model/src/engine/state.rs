@@ -1,7 +1,11 @@
 //! Everything a resumed run needs to continue with the same bytes.
 
-use crate::{Error, Hyperparameters, Method, Tables};
-use onebp_table::{Rule, Table, TableState, host};
+use crate::{Error, Hyperparameters, Method, Tables, device::ndarray};
+use onebp_data::Csr;
+use onebp_table::{
+    Embedding, Projection, Rule, Table, TableState,
+    host::{self, HostTable},
+};
 use std::collections::BTreeMap;
 
 /// Named matrices of a stored state.
@@ -55,23 +59,32 @@ impl State {
         Ok(TableState { weights, matrices, time, step })
     }
 
-    /// Both tables as they would be evaluated: rows caught up.
+    /// The embeddings as they would be evaluated: rows caught up, and encoded. `train` is what the model was fitted to.
     ///
     /// # Errors
     /// [`Error::State`] where a part is missing or does not fit.
-    pub fn view(&self, method: Method, hyper: &Hyperparameters) -> Result<Tables, Error> {
+    pub fn view(&self, method: Method, hyper: &Hyperparameters, train: &Csr) -> Result<Tables, Error> {
         let update = method.update(hyper);
-        let view = |name: &str, learns: bool| {
-            let optimizer = learns.then(|| hyper.optimizer());
+        let view = |name: &str, learns: bool, width: usize, projection: Option<Projection>| {
+            let optimizer = learns.then(|| hyper.optimizer(projection));
             let state = self.table(name)?;
             let error = |problem| Error::State(format!("{name}: {problem}"));
-            state.check([state.weights.rows, hyper.dim], optimizer.as_ref()).map_err(|e| error(e.to_string()))?;
+            state.check([state.weights.rows, width], optimizer.as_ref()).map_err(|e| error(e.to_string()))?;
             let table = match optimizer {
                 Some(optimizer) if optimizer.rule == Rule::Adam => host::view_of(state, &optimizer),
                 _ => state.weights,
             };
             Ok::<Table, Error>(table)
         };
-        Ok(Tables { users: view(USERS, update.trains_users())?, items: view(ITEMS, update.trains_items())? })
+        let ([of_users, of_items], vectors) = (method.projections(), method.encoder.vectors());
+        let inputs = Tables {
+            users: view(USERS, update.trains_users(), hyper.dim * vectors, of_users)?,
+            items: view(ITEMS, update.trains_items(), hyper.dim, of_items)?,
+            score: method.loss.score(),
+        };
+        if inputs.users.rows != train.rows() || inputs.items.rows != train.columns() {
+            return Err(Error::State("the tables do not fit the data".into()));
+        }
+        method.encoder.embed::<<HostTable as Embedding>::Sparse>(inputs, &self.tensors, train, &ndarray())
     }
 }

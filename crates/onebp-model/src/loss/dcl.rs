@@ -10,11 +10,17 @@
 //! at least -1 can reach; for dot products, which have no such bound, it only keeps g positive. With tau+ = 0 this is InfoNCE wherever
 //! the floor is not reached.
 
-use super::log_sum_exp;
+use super::{
+    ClosedForm, Draws, LossRows, LossSetting, Objective, RowValues, Value,
+    objective::{OfScores, log_sum_exp},
+};
 use crate::{Error, error::within};
 use burn::tensor::{Tensor, activation::softplus};
-use onebp_table::RowLoss;
+use onebp_table::{Outcome, RowLoss};
 use serde::{Deserialize, Serialize};
+
+/// What rows at the floor are called in the metrics log.
+pub(super) const FLOOR_ACTIVE: &str = "floor_active";
 
 /// Parameters of `dcl`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,21 +38,40 @@ impl Default for Dcl {
     }
 }
 
-impl Dcl {
-    pub(super) fn check(&self) -> Result<(), Error> {
+impl Objective for Dcl {
+    fn check(&self) -> Result<(), Error> {
         within((0.0..1.0).contains(&self.tau_plus), "tau-plus", &self.tau_plus, "at least 0 and below 1")?;
         within((1..=1024).contains(&self.positives), "positives", &self.positives, "between 1 and 1024")
     }
 
-    /// The loss of each row of `scores` `[B, Mp + S]`, as `[B, 1]`.
-    pub(super) fn of_rows(&self, scores: Tensor<2>, temperature: f64) -> Tensor<2> {
-        let [batch, columns] = scores.dims();
-        let log_r = log_sum_exp(scores.clone().slice([0..batch, self.positives..columns]));
-        self.debiased(scores, log_r, temperature)
+    fn draws(&self) -> Draws {
+        Draws::Negatives { positives: self.positives }
     }
 
+    fn counts(&self) -> Option<&'static str> {
+        Some(FLOOR_ACTIVE)
+    }
+
+    fn forward(&self, setting: LossSetting, rows: LossRows) -> Value {
+        self.mean(setting, rows)
+    }
+
+    fn in_closed_form(&self, setting: LossSetting) -> Option<ClosedForm> {
+        Some(ClosedForm::Rows(Box::new(self.row(0.0, setting.temperature))))
+    }
+}
+
+impl OfScores for Dcl {
+    fn of_scores(&self, scores: Tensor<2>, setting: LossSetting) -> RowValues {
+        let [batch, columns] = scores.dims();
+        let log_r = log_sum_exp(scores.clone().slice([0..batch, self.positives..columns]));
+        self.debiased(scores, log_r, setting.temperature)
+    }
+}
+
+impl Dcl {
     /// The loss of each row of `scores` `[B, Mp + S]` whose negatives add up to exp(`log_r`) `[B, 1]`.
-    pub(super) fn debiased(&self, scores: Tensor<2>, log_r: Tensor<2>, temperature: f64) -> Tensor<2> {
+    pub(super) fn debiased(&self, scores: Tensor<2>, log_r: Tensor<2>, temperature: f64) -> RowValues {
         let [batch, columns] = scores.dims();
         let negatives = (columns - self.positives) as f64;
         let positives = scores.clone().slice([0..batch, 0..self.positives]);
@@ -58,7 +83,9 @@ impl Dcl {
         let rest = ratio.mask_fill(none.clone(), -1.0).exp().neg().log1p();
         let log_g = (log_r + rest).sub_scalar((1.0 - self.tau_plus).ln()).mask_fill(none, floor);
         let floored = log_g.clone().lower_equal_elem(floor);
-        softplus(log_g.mask_fill(floored, floor) - scores.slice([0..batch, 0..1]), 1.0)
+        let losses = softplus(log_g.mask_fill(floored.clone(), floor) - scores.slice([0..batch, 0..1]), 1.0);
+        let counted = losses.clone().detach().zeros_like().mask_fill(floored, 1.0);
+        RowValues { losses, counted: Some(counted) }
     }
 }
 
@@ -92,7 +119,7 @@ impl Dcl {
 }
 
 impl RowLoss for Row {
-    fn slopes(&self, scores: &mut [f32]) -> f32 {
+    fn slopes(&self, scores: &mut [f32]) -> Outcome {
         let (positives, negatives) = scores.split_at_mut(self.positives);
         let highest = |scores: &[f32]| scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let (top, bottom) = (highest(negatives), highest(positives));
@@ -128,7 +155,7 @@ impl RowLoss for Row {
             *score = of_q * (*score - bottom).exp() / chosen;
         }
         positives[0] -= pi;
-        loss
+        Outcome { loss, counted: floored }
     }
 }
 
@@ -136,7 +163,7 @@ impl RowLoss for Row {
 mod tests {
     use super::super::{
         Loss,
-        testing::{close, closed_form_agrees, differences, golden, of_scores},
+        testing::{close, closed_form, closed_form_agrees, differences, golden, of_scores},
     };
     use super::*;
     use crate::device::ndarray;
@@ -165,7 +192,7 @@ mod tests {
         let (lifted, plain): (Vec<f64>, Vec<f64>) =
             (SCORES.map(|s| s + 3.0).into(), plain.iter().map(|s| s + 3.0).collect());
         let (loss, slopes) = of_scores(dcl(0.0, 2), &lifted, 5, 1.0);
-        let (expected, expected_slopes) = of_scores(Loss::InfoNce, &plain, 4, 1.0);
+        let (expected, expected_slopes) = of_scores(Loss::INFO_NCE, &plain, 4, 1.0);
         close(loss, expected, 1e-6);
         for (row, expected) in slopes.chunks(5).zip(expected_slopes.chunks(4)) {
             assert_eq!(row[1], 0.0, "nothing is subtracted");
@@ -204,7 +231,7 @@ mod tests {
         for place in 0..4 {
             let mut scores = [0.1, 0.2, 0.3, 0.4];
             scores[place] = f32::NAN;
-            assert!(dcl(0.3, 2).in_closed_form(1.0).unwrap().slopes(&mut scores).is_nan(), "{place}");
+            assert!(closed_form(dcl(0.3, 2), 1.0).slopes(&mut scores).loss.is_nan(), "{place}");
         }
     }
 

@@ -7,7 +7,11 @@
 //! q takes part in the gradient, which may so be negative for an easy negative. With b = 0 this is DCL; for large b, R tends
 //! to S times the largest e^s-.
 
-use super::{Dcl, log_sum_exp};
+use super::{
+    ClosedForm, Dcl, Draws, LossRows, LossSetting, Objective, RowValues, Value,
+    dcl::FLOOR_ACTIVE,
+    objective::{OfScores, log_sum_exp},
+};
 use crate::{Error, error::within};
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
@@ -35,24 +39,39 @@ impl Hcl {
     fn prior(&self) -> Dcl {
         Dcl { tau_plus: self.tau_plus, positives: self.positives }
     }
+}
 
-    pub(super) fn check(&self) -> Result<(), Error> {
+impl Objective for Hcl {
+    fn check(&self) -> Result<(), Error> {
         within((0.0..=100.0).contains(&self.hardness), "hardness", &self.hardness, "between 0 and 100")?;
         self.prior().check()
     }
 
-    /// The closed form.
-    pub(super) fn row(&self, temperature: f64) -> super::dcl::Row {
-        self.prior().row(self.hardness, temperature)
+    fn draws(&self) -> Draws {
+        self.prior().draws()
     }
 
-    /// The loss of each row of `scores` `[B, Mp + S]`, as `[B, 1]`.
-    pub(super) fn of_rows(&self, scores: Tensor<2>, temperature: f64) -> Tensor<2> {
+    fn counts(&self) -> Option<&'static str> {
+        Some(FLOOR_ACTIVE)
+    }
+
+    fn forward(&self, setting: LossSetting, rows: LossRows) -> Value {
+        self.mean(setting, rows)
+    }
+
+    fn in_closed_form(&self, setting: LossSetting) -> Option<ClosedForm> {
+        Some(ClosedForm::Rows(Box::new(self.prior().row(self.hardness, setting.temperature))))
+    }
+}
+
+impl OfScores for Hcl {
+    fn of_scores(&self, scores: Tensor<2>, setting: LossSetting) -> RowValues {
         let [batch, columns] = scores.dims();
         let negatives = scores.clone().slice([0..batch, self.positives..columns]);
         let raised = log_sum_exp(negatives.clone().mul_scalar(1.0 + self.hardness));
         let log_r = raised - log_sum_exp(negatives.mul_scalar(self.hardness));
-        self.prior().debiased(scores, log_r.add_scalar(((columns - self.positives) as f64).ln()), temperature)
+        let log_r = log_r.add_scalar(((columns - self.positives) as f64).ln());
+        self.prior().debiased(scores, log_r, setting.temperature)
     }
 }
 

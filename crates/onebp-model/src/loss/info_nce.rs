@@ -8,17 +8,29 @@
 //! (p_j - [j = +]) u / (T B). For S = 1 this is BPR, softplus(s- - s+) (Rendle et al., 2009). The negatives are summed
 //! inside the logarithm; nothing is averaged over S.
 
+use super::{ClosedForm, LossRows, LossSetting, Objective, RowValues, Value, objective::OfScores};
 use burn::tensor::{Tensor, activation::log_softmax};
+use serde::{Deserialize, Serialize};
 
 /// InfoNCE.
-#[derive(Clone, Copy, Debug)]
-pub struct InfoNce;
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InfoNce {}
 
-impl InfoNce {
-    /// The loss of each row of `scores` `[B, 1 + S]`, as `[B, 1]`.
-    pub(super) fn of_rows(&self, scores: Tensor<2>) -> Tensor<2> {
+impl Objective for InfoNce {
+    fn forward(&self, setting: LossSetting, rows: LossRows) -> Value {
+        self.mean(setting, rows)
+    }
+
+    fn in_closed_form(&self, _: LossSetting) -> Option<ClosedForm> {
+        Some(ClosedForm::InfoNce)
+    }
+}
+
+impl OfScores for InfoNce {
+    fn of_scores(&self, scores: Tensor<2>, _: LossSetting) -> RowValues {
         let batch = scores.dims()[0];
-        log_softmax(scores, 1).slice([0..batch, 0..1]).neg()
+        log_softmax(scores, 1).slice([0..batch, 0..1]).neg().into()
     }
 }
 
@@ -32,7 +44,7 @@ mod tests {
     use burn::tensor::Device;
 
     fn loss_of_scores(scores: &[f64], columns: usize, temperature: f64) -> (f64, Vec<f32>) {
-        of_scores(Loss::InfoNce, scores, columns, temperature)
+        of_scores(Loss::INFO_NCE, scores, columns, temperature)
     }
 
     #[test]
@@ -40,7 +52,7 @@ mod tests {
         for device in [ndarray(), Device::flex()] {
             for (negatives, temperature, expected) in [(3, 1.0, 1.15899291), (3, 0.5, 1.42532455), (1, 1.0, 0.92930426)]
             {
-                close(golden(Loss::InfoNce, temperature, negatives, &device), expected, 1e-6);
+                close(golden(Loss::INFO_NCE, temperature, negatives, &device), expected, 1e-6);
             }
         }
     }

@@ -1,92 +1,88 @@
 //! Loss computing: what the scores of a positive and its negatives are worth.
 //!
-//! | loss | of a row with positive s+ and negatives s-, scores over T | source |
-//! |---|---|---|
-//! | `info-nce` | -log(e^s+ / (e^s+ + R)), R = sum e^s- | van den Oord et al., 2018 |
-//! | `dcl` | R without the positives that hide among negatives | Chuang et al., NeurIPS 2020 |
-//! | `hcl` | the same, R weighted towards hard negatives | Robinson et al., ICLR 2021 |
+//! | loss | of a row with positive s+ and negatives s-, scores over T | score | source |
+//! |---|---|---|---|
+//! | `info-nce` | -log(e^s+ / (e^s+ + R)), R = sum e^s- | <u, v> | van den Oord et al., 2018 |
+//! | `dcl` | R without the positives that hide among negatives | <u, v> | Chuang et al., NeurIPS 2020 |
+//! | `hcl` | the same, R weighted towards hard negatives | <u, v> | Robinson et al., ICLR 2021 |
+//! | `cml` | mean max(0, m - s+ + s-) | -\|u - v\|^2 | Hsieh et al., WWW 2017 |
+//! | `dpcml` | the same, and users whose vectors differ as much as they should | -\|u - v\|^2 | Bao et al., NeurIPS 2022 |
+//! | `sfcml` | squared margins against all items, without sampling | -\|u - v\|^2 | Bao et al., TPAMI 2022 |
+//! | `buir` | cosines of online with target vectors, without negatives | <u, v> | Lee et al., SIGIR 2021 |
+//!
+//! A loss is a file with a type that implements [`Objective`], and its line in the list below.
 
+mod buir;
+mod cml;
 mod dcl;
+mod dpcml;
 mod hcl;
 mod info_nce;
+mod objective;
+mod sfcml;
 
+pub use buir::Buir;
+pub use cml::Cml;
 pub use dcl::Dcl;
+pub use dpcml::Dpcml;
 pub use hcl::Hcl;
 pub use info_nce::InfoNce;
+pub use objective::{ClosedForm, Draws, LossRows, LossSetting, Objective, RowValues, Value};
+pub use sfcml::{CatalogueGradients, Form, Sfcml, Users};
 
-use crate::Error;
-use burn::tensor::Tensor;
-use onebp_table::RowLoss;
 use serde::{Deserialize, Serialize};
 
-/// The loss of a method.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "name", rename_all = "kebab-case")]
-pub enum Loss {
+/// The losses by name, each with its own parameters.
+macro_rules! losses {
+    ($($(#[$doc:meta])* $loss:ident,)*) => {
+        /// The loss of a method.
+        #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "name", rename_all = "kebab-case")]
+        pub enum Loss { $($(#[$doc])* $loss($loss),)* }
+
+        impl Loss {
+            /// All losses, with their default parameters.
+            pub fn all() -> Vec<Self> {
+                vec![$(Self::$loss($loss::default()),)*]
+            }
+        }
+
+        impl std::ops::Deref for Loss {
+            type Target = dyn Objective;
+
+            fn deref(&self) -> &Self::Target {
+                match self { $(Self::$loss(loss) => loss,)* }
+            }
+        }
+    };
+}
+
+losses! {
     /// InfoNCE.
-    #[default]
     InfoNce,
     /// Debiased contrastive loss.
-    Dcl(Dcl),
+    Dcl,
     /// Hard contrastive loss.
-    Hcl(Hcl),
+    Hcl,
+    /// Hinge of distances, collaborative metric learning.
+    Cml,
+    /// The same with several vectors for each user.
+    Dpcml,
+    /// Squared margins of distances against all items.
+    Sfcml,
+    /// Bootstrapped cosines.
+    Buir,
+}
+
+impl Default for Loss {
+    fn default() -> Self {
+        Self::INFO_NCE
+    }
 }
 
 impl Loss {
-    /// All losses, with their default parameters.
-    pub fn all() -> [Self; 3] {
-        [Self::InfoNce, Self::Dcl(Dcl::default()), Self::Hcl(Hcl::default())]
-    }
-
-    /// Checks the parameters.
-    ///
-    /// # Errors
-    /// [`Error::Parameter`] names the first one out of range.
-    pub fn check(&self) -> Result<(), Error> {
-        match self {
-            Self::InfoNce => Ok(()),
-            Self::Dcl(dcl) => dcl.check(),
-            Self::Hcl(hcl) => hcl.check(),
-        }
-    }
-
-    /// The closed form for scores over T; nothing for InfoNCE, which the fused step knows by itself.
-    pub fn in_closed_form(&self, temperature: f64) -> Option<Box<dyn RowLoss>> {
-        match self {
-            Self::InfoNce => None,
-            Self::Dcl(dcl) => Some(Box::new(dcl.row(0.0, temperature))),
-            Self::Hcl(hcl) => Some(Box::new(hcl.row(temperature))),
-        }
-    }
-
-    /// Positives of a row, Mp, its own first: more than one where the loss estimates what positives score.
-    pub fn positives(&self) -> usize {
-        match self {
-            Self::InfoNce => 1,
-            Self::Dcl(dcl) => dcl.positives,
-            Self::Hcl(hcl) => hcl.positives,
-        }
-    }
-
-    /// The loss of `users` `[B, d]` against `items` `[B, Mp + S, d]`, positives first, as `[1]`. `weights` `[B, 1]` are the
-    /// rows' shares of the mean and sum to 1.
-    pub fn forward(&self, temperature: f64, users: Tensor<2>, items: Tensor<3>, weights: Tensor<2>) -> Tensor<1> {
-        let [batch, columns, _] = items.dims();
-        let scores = (items * users.unsqueeze_dim::<3>(1)).sum_dim(2).reshape([batch, columns]);
-        let scores = scores.div_scalar(temperature);
-        let rows = match self {
-            Self::InfoNce => InfoNce.of_rows(scores),
-            Self::Dcl(dcl) => dcl.of_rows(scores, temperature),
-            Self::Hcl(hcl) => hcl.of_rows(scores, temperature),
-        };
-        (rows * weights).sum()
-    }
-}
-
-/// log of the sum of exponentials of each row of `x` `[B, K]`, as `[B, 1]`, for numbers of any size.
-fn log_sum_exp(x: Tensor<2>) -> Tensor<2> {
-    let highest = x.clone().detach().max_dim(1);
-    (x - highest.clone()).exp().sum_dim(1).log() + highest
+    /// InfoNCE, which has no parameters.
+    pub const INFO_NCE: Self = Self::InfoNce(InfoNce {});
 }
 
 #[cfg(test)]
@@ -94,7 +90,7 @@ pub(crate) mod testing {
     //! Inputs of the golden values: U[b,c] = sin(0.7(4b+c)+0.1), P[b,c] = cos(0.5(4b+c)+0.2), E[b,c] = cos(0.9(4b+c)),
     //! Q[b,k,c] = sin(0.3(12b+4k+c)+0.5), B = S = 3, d = 4. The values were evaluated in f64 outside this program.
 
-    use super::Loss;
+    use super::{ClosedForm, Loss, LossRows, LossSetting};
     use crate::device::ndarray;
     use burn::tensor::{Device, Tensor, TensorData};
 
@@ -126,8 +122,15 @@ pub(crate) mod testing {
 
     /// The loss of the golden inputs.
     pub fn golden(loss: Loss, temperature: f64, negatives: usize, device: &Device) -> f64 {
-        let (users, items) = golden_inputs(loss.positives() > 1, negatives, device);
-        loss.forward(temperature, users, items, mean(3, device)).into_scalar::<f32>() as f64
+        let (users, items) = golden_inputs(loss.draws().positives() > 1, negatives, device);
+        f64::from(value(loss, temperature, users, items).into_scalar::<f32>())
+    }
+
+    /// The mean loss of `users` `[B, C d]` and `items` `[B, W, d]`, where no user occurs twice.
+    pub fn value(loss: Loss, temperature: f64, users: Tensor<2>, items: Tensor<3>) -> Tensor<1> {
+        let shares = mean(users.dims()[0], &users.device());
+        let rows = LossRows { users, items, shares: shares.clone(), user_shares: shares, chosen: None };
+        loss.forward(LossSetting { temperature, items: 100 }, rows).loss
     }
 
     /// The loss and its slopes at scores `[B, columns]` given directly: d = 1 and u = 1.
@@ -136,9 +139,17 @@ pub(crate) mod testing {
         let batch = scores.len() / columns;
         let items = tensor(scores, [batch, columns, 1], &device).require_grad();
         let users = tensor(&vec![1.0; batch], [batch, 1], &device);
-        let value = loss.forward(temperature, users, items.clone(), mean(batch, &device));
+        let value = value(loss, temperature, users, items.clone());
         let gradient = items.grad(&value.backward()).unwrap();
         (value.into_scalar::<f32>() as f64, gradient.into_data().try_to_vec().unwrap())
+    }
+
+    /// The closed form of a loss that has one of its own.
+    pub fn closed_form(loss: Loss, temperature: f64) -> Box<dyn onebp_table::RowLoss> {
+        match loss.in_closed_form(LossSetting { temperature, items: 100 }) {
+            Some(ClosedForm::Rows(form)) => form,
+            _ => panic!("{loss:?} has no closed form of its own"),
+        }
     }
 
     pub fn close(a: f64, b: f64, tolerance: f64) {
@@ -149,8 +160,8 @@ pub(crate) mod testing {
     pub fn closed_form_agrees(loss: Loss, scores: &[f64], temperature: f64) {
         let (expected, slopes) = of_scores(loss, scores, scores.len(), temperature);
         let mut found: Vec<f32> = scores.iter().map(|&score| (score / temperature) as f32).collect();
-        let value = loss.in_closed_form(temperature).unwrap().slopes(&mut found);
-        close(f64::from(value), expected, 2e-5);
+        let outcome = closed_form(loss, temperature).slopes(&mut found);
+        close(f64::from(outcome.loss), expected, 2e-5);
         for (found, slope) in found.iter().zip(slopes) {
             close(f64::from(found / temperature as f32), f64::from(slope), 1e-4);
         }

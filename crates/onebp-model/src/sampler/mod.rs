@@ -7,6 +7,8 @@
 //!
 //! | `dns`, `hars`, `two-stage` | of a pool of these the hardest | [`Dynamic`], [`TwoStage`] |
 //!
+//! `none` is for losses without negatives.
+//!
 //! A [`Static`] sampler draws from a [`Proposal`] that training does not change, ahead of the steps and on any thread.
 
 mod dynamic;
@@ -37,17 +39,20 @@ pub enum Sampler {
     Hars(Dynamic),
     /// Of a pool by popularity those with the largest products (2stS).
     TwoStage(TwoStage),
+    /// No negatives, for losses without.
+    None,
 }
 
 impl Sampler {
     /// All samplers, with their default parameters.
-    pub fn all() -> [Self; 5] {
+    pub fn all() -> [Self; 6] {
         [
             Self::Uniform,
             Self::Popularity(Popularity::default()),
             Self::Dns(Dynamic::default()),
             Self::Hars(Dynamic::default()),
             Self::TwoStage(TwoStage::default()),
+            Self::None,
         ]
     }
 
@@ -59,7 +64,7 @@ impl Sampler {
         match self {
             Self::Popularity(popularity) => popularity.check()?,
             Self::TwoStage(two_stage) => two_stage.popularity().check()?,
-            Self::Uniform | Self::Dns(_) | Self::Hars(_) => {}
+            Self::Uniform | Self::Dns(_) | Self::Hars(_) | Self::None => {}
         }
         self.pool().map_or(Ok(()), |pool| pool.check(negatives))
     }
@@ -67,7 +72,7 @@ impl Sampler {
     /// The pool that the step chooses from, for samplers that look at the model.
     pub fn pool(&self) -> Option<Pool> {
         match *self {
-            Self::Uniform | Self::Popularity(_) => None,
+            Self::Uniform | Self::Popularity(_) | Self::None => None,
             Self::Dns(Dynamic { pool }) | Self::TwoStage(TwoStage { pool, .. }) => {
                 Some(Pool { size: pool, hardness: Hardness::Product })
             }
@@ -81,7 +86,7 @@ impl Sampler {
     /// [`Error::Parameter`] where a parameter leaves nothing to draw from.
     pub fn proposal<'a>(&self, train: &'a Csr) -> Result<Proposal<'a>, Error> {
         match self {
-            Self::Uniform | Self::Dns(_) | Self::Hars(_) => Ok(Proposal::Uniform(train.columns() as u32)),
+            Self::Uniform | Self::Dns(_) | Self::Hars(_) | Self::None => Ok(Proposal::Uniform(train.columns() as u32)),
             Self::TwoStage(two_stage) => two_stage.popularity().proposal(train),
             Self::Popularity(popularity) => popularity.proposal(train),
         }

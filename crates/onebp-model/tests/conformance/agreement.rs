@@ -1,18 +1,16 @@
 //! Engines and devices agree with each other, and a restored engine with an uninterrupted one.
 
 use super::*;
-use onebp_data::Csr;
 use onebp_model::{
     Batches, Feed,
-    loss::{Dcl, Hcl, Loss},
+    encoder::{Bootstrap, LightGcn, Mf, Ngcf},
+    loss::{Buir, Cml, Dcl, Dpcml, Hcl, Sfcml},
     sampler::{Dynamic, Popularity, Sampler},
+    update::{Cut, OneBp, Order, UpdateName},
 };
 
-/// A block-structured set: user u likes items of the block u % 4.
 fn train() -> Csr {
-    let pairs: Vec<_> =
-        (0..60u32).flat_map(|u| (0..12u32).map(move |k| (u, (u % 4) * 15 + (u * 5 + k) % 15))).collect();
-    Csr::from_pairs(60, 60, &pairs).unwrap()
+    interactions(60, 60)
 }
 
 fn run(
@@ -35,9 +33,26 @@ fn run(
 }
 
 /// Every part of a method at least once.
-fn methods() -> [Method; 7] {
+fn methods() -> Vec<Method> {
     let hcl = Loss::Hcl(Hcl { positives: 3, ..Hcl::default() });
-    [
+    let lightgcn = |layers| Encoder::LightGcn(LightGcn { layers });
+    let ngcf = |dropout, rw_self| Encoder::Ngcf(Ngcf { layers: 2, dropout, rw_self });
+    let block = |order, cut| UpdateName::OneBp(OneBp { order, cut });
+    let vectors = Encoder::Mf(Mf { vectors: 3 });
+    let without = Method { sampler: Sampler::None, ..Method::TWO_BP };
+    vec![
+        Method { loss: Loss::Cml(Cml::default()), ..Method::TWO_BP },
+        Method { loss: Loss::Cml(Cml { covariance: 0.5, ..Cml::default() }), ..Method::TWO_BP },
+        Method { encoder: vectors, loss: Loss::Dpcml(Dpcml::default()), ..Method::TWO_BP },
+        Method { encoder: vectors, ..Method::TWO_BP },
+        Method { loss: Loss::Sfcml(Sfcml::default()), ..without },
+        Method { encoder: Encoder::Bootstrap(Bootstrap::default()), loss: Loss::Buir(Buir {}), ..without },
+        Method { encoder: lightgcn(2), ..Method::TWO_BP },
+        Method { encoder: lightgcn(1), sampler: Sampler::Dns(Dynamic { pool: 8 }), ..Method::ONE_BP },
+        Method { encoder: lightgcn(2), update: block(Order::Pre, Cut::Output), ..Method::ONE_BP },
+        Method { encoder: lightgcn(3), ..Method::USER_ONLY },
+        Method { encoder: ngcf(0.1, false), ..Method::TWO_BP },
+        Method { encoder: ngcf(0.0, true), update: block(Order::Pre, Cut::Input), ..Method::ONE_BP },
         Method::ONE_BP,
         Method::TWO_BP,
         Method::USER_ONLY,
@@ -67,7 +82,8 @@ fn engines_and_devices_agree() {
             (Rule::Sgd, 1.0, 1e-5),
         ] {
             // Optimizers have nothing to do with losses and samplers.
-            let plain = method.loss == Loss::InfoNce && method.sampler == Sampler::Uniform;
+            let plain =
+                method.encoder == Encoder::MF && method.loss == Loss::INFO_NCE && method.sampler == Sampler::Uniform;
             if !plain && optimizer != Rule::Adam {
                 continue;
             }
@@ -76,7 +92,7 @@ fn engines_and_devices_agree() {
                 let mut reference: Option<(Vec<f64>, Tables)> = None;
                 for rig in rigs.iter().filter(|rig| rig.can(&method)) {
                     let what = format!("{}, {method:?}, {optimizer:?}, decay {weight_decay}", rig.description);
-                    let mut engine = engine(method, &hyper, &Tables::init(60, 60, 8, 1), rig);
+                    let mut engine = fresh(method, &hyper, rig);
                     let losses = run(&mut engine, &method, &hyper, 0..3);
                     let tables = engine.tables().unwrap();
                     let Some((expected_losses, expected)) = &reference else {
@@ -118,7 +134,8 @@ fn looking_and_storing_leave_no_trace() {
                     if every > 0 && step % every == 0 {
                         views.push(engine.tables().unwrap());
                         let state = engine.state().unwrap();
-                        let (stored, seen) = (state.view(Method::TWO_BP, &hyper).unwrap(), engine.tables().unwrap());
+                        let (stored, seen) =
+                            (state.view(Method::TWO_BP, &hyper, &train).unwrap(), engine.tables().unwrap());
                         for (stored, seen) in [(&stored.users, &seen.users), (&stored.items, &seen.items)] {
                             let seen: Vec<f64> = seen.values.iter().map(|&x| f64::from(x)).collect();
                             assert_close(&stored.values, &seen, 1e-6, &rig.description);
@@ -164,12 +181,11 @@ fn restored_engines_continue_bitwise() {
     for rig in rigs() {
         for method in methods().into_iter().filter(|method| rig.can(method)) {
             let hyper = larger();
-            let start = Tables::init(60, 60, 8, 1);
-            let mut whole = engine(method, &hyper, &start, &rig);
+            let mut whole = fresh(method, &hyper, &rig);
             run(&mut whole, &method, &hyper, 0..3);
-            let mut first = engine(method, &hyper, &start, &rig);
+            let mut first = fresh(method, &hyper, &rig);
             run(&mut first, &method, &hyper, 0..1);
-            let mut second = engine(method, &hyper, &start, &rig);
+            let mut second = fresh(method, &hyper, &rig);
             second.restore(&first.state().unwrap()).unwrap();
             run(&mut second, &method, &hyper, 1..3);
             assert!(whole.state().unwrap() == second.state().unwrap(), "{} {method:?}", rig.description);

@@ -8,6 +8,7 @@ fn one_bp_step() {
     let tables = Tables {
         users: table(2, 4, |r, c| (0.7 * (4 * r + c) as f64 + 0.1).sin()),
         items: table(5, 4, |r, c| (1.1 * (4 * r + c) as f64 + 0.4).sin()),
+        score: Score::Product,
     };
     let batch = Batch::new(vec![0, 1, 0], vec![0, 1, 3, 1, 0, 4, 2, 3, 4], vec![1.0; 3], (2, 5));
     for rig in rigs() {

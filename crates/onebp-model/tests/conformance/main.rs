@@ -6,10 +6,12 @@ mod agreement;
 mod golden;
 mod updates;
 
+use onebp_data::Csr;
 use onebp_model::{
-    Batch, Hyperparameters, Method, Rule, Table, Tables,
+    Batch, Hyperparameters, Method, Rule, Score, Table, Tables,
     device::{self, DeviceName},
-    engine::{Engine, EngineName},
+    encoder::Encoder,
+    engine::{Engine, EngineName, Start},
     loss::Loss,
     update::Duplicates,
 };
@@ -24,8 +26,11 @@ struct Rig {
 impl Rig {
     /// Whether the engine knows the method there.
     fn can(&self, method: &Method) -> bool {
-        let fused_on_gpu = self.engine == EngineName::Fused && self.device.name == DeviceName::Wgpu;
-        !fused_on_gpu || method.loss == Loss::InfoNce
+        let on_gpu = self.device.name == DeviceName::Wgpu;
+        let open =
+            matches!(method.loss, Loss::Sfcml(_)) || matches!(method.loss, Loss::Cml(cml) if cml.covariance > 0.0);
+        let looks_up = matches!(method.encoder, Encoder::Mf(_)) && !open;
+        self.engine != EngineName::Fused || (looks_up && (!on_gpu || method.loss == Loss::INFO_NCE))
     }
 }
 
@@ -65,8 +70,24 @@ fn hyper() -> Hyperparameters {
     }
 }
 
+/// A block-structured set: user u likes items of the block u % 4.
+fn interactions(users: usize, items: usize) -> Csr {
+    let block = items as u32 / 4;
+    let likes = move |u: u32| (0..block.min(12)).map(move |k| (u, (u % 4) * block + (u * 5 + k) % block));
+    Csr::from_pairs(users, items, &(0..users as u32).flat_map(likes).collect::<Vec<_>>()).unwrap()
+}
+
+/// An engine that starts from `tables`.
 fn engine(method: Method, hyper: &Hyperparameters, tables: &Tables, rig: &Rig) -> Box<dyn Engine> {
-    rig.engine.build(method, hyper, tables, &rig.device).unwrap()
+    let train = interactions(tables.users.rows, tables.items.rows);
+    let start = Start { tables: tables.clone(), train: &train, seed: 1 };
+    rig.engine.build(method, hyper, &start, &rig.device).unwrap()
+}
+
+/// An engine for 60 users and 60 items with the tables that the method starts from.
+fn fresh(method: Method, hyper: &Hyperparameters, rig: &Rig) -> Box<dyn Engine> {
+    let train = interactions(60, 60);
+    rig.engine.build(method, hyper, &Start::new(&method, hyper, &train, 1), &rig.device).unwrap()
 }
 
 /// A batch over 7 users and 11 items.

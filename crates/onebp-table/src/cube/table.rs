@@ -114,6 +114,16 @@ impl Embedding for CubeTable {
         Ok(self.gpu.tensor(out, [rows.len(), dim]))
     }
 
+    fn settle(&mut self, touched: &Touched) -> Result<(), Error> {
+        let mut plan = std::mem::take(&mut self.plan);
+        plan.begin();
+        let settling = self.plan_settling(touched, &mut plan)?;
+        let sent = plan.send(&self.gpu, &mut self.traffic)?;
+        self.plan = plan;
+        self.launch_settling(&sent, &settling)?;
+        Ok(())
+    }
+
     fn update(&mut self, touched: &Touched, gradients: Tensor<2>) -> Result<(), Error> {
         let dims = gradients.dims();
         if dims != [touched.places.len(), self.shape[1]] {

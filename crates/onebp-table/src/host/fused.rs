@@ -15,12 +15,12 @@
 use super::{
     HostTable,
     shared::Rows,
-    simd::{Add, Exp, Scale, Set, apply, dot, prefetch_at},
+    simd::{Add, Exp, Scale, Set, apply, dot, prefetch_at, square_distance},
     state::Open,
     sum::Gradients,
     table::{RowWork, Step, for_rows},
 };
-use crate::{Batch, Embedding, Error, Follow, FusedStep, Grouping, RowLoss, Touched};
+use crate::{Batch, Embedding, Error, Follow, FusedStep, Grouping, Outcome, RowLoss, Score, Spread, Touched};
 use pulp::Simd;
 use std::{
     ops::Range,
@@ -35,11 +35,13 @@ pub struct HostStep {
     follow: Follow,
     /// Factor of every place, `[B, 1 + S]`; scores at first.
     factors: Vec<f32>,
-    /// User of every place, `[B, 1 + S]`: cheaper than a division.
-    users_of_places: Vec<u32>,
+    /// User vector of every place, counted over all users, `[B, 1 + S]`.
+    chosen: Vec<u32>,
     /// Weighted loss of every row, `[B]`.
     row_losses: Vec<f32>,
-    /// New rows of distinct users, `[Q, d]`.
+    /// Weights of the rows that the loss counts, `[B]`.
+    row_counted: Vec<f32>,
+    /// New rows of distinct users, `[Q, C d]`.
     staged: Vec<f32>,
     /// The distinct items that pass 2 moves, by their index in the batch.
     moving: Vec<u32>,
@@ -48,11 +50,15 @@ pub struct HostStep {
     grouping: Option<Grouping>,
     touched_positives: Touched,
     losses: Vec<f32>,
+    counted: Vec<f32>,
     passes: [Duration; PASSES.len()],
 }
 
 /// Names of the passes: rows late for the step, and the three above, the first of which may move items or not.
 const PASSES: [&str; 5] = ["catch-up", "scores", "scores + optimizer", "optimizer", "following"];
+
+/// Vectors of a user at most.
+const MOST_VECTORS: usize = 64;
 
 /// Pass 1.
 struct Scores<'a> {
@@ -62,14 +68,23 @@ struct Scores<'a> {
     share: f32,
     users: &'a [f32],
     items: &'a Rows<'a>,
+    /// Width of an item, d.
     dim: usize,
+    /// Vectors of a user, C.
+    vectors: usize,
+    score: Score,
     /// Whether items come from beyond the caches.
     far: bool,
     /// The optimizer of items that are moved here.
     moving: Option<&'a Open<'a>>,
     factors: Rows<'a>,
+    /// The user vector of every place.
+    chosen: Rows<'a, u32>,
     losses: Rows<'a>,
+    counted: Rows<'a>,
     loss: Option<&'a dyn RowLoss>,
+    /// The penalty on the vectors of users, its weight divided by the number of users.
+    spread: Option<Spread>,
     /// Where users learn: their optimizer, and the staging buffer.
     learning: Option<(Open<'a>, Rows<'a>)>,
 }
@@ -77,13 +92,19 @@ struct Scores<'a> {
 impl RowWork for Scores<'_> {
     #[inline(always)]
     fn run<S: Simd>(&self, simd: S, range: Range<usize>, scratch: &mut [f32]) {
-        let width = self.batch.width();
-        let (g, spare) = scratch.split_at_mut(self.dim);
+        let (width, user_dim) = (self.batch.width(), self.dim * self.vectors);
+        let (g, spare) = scratch.split_at_mut(user_dim);
+        let plain = self.vectors == 1 && self.score == Score::Product;
         let mut at = self.batch.touched_users.starts[range.start] as usize;
         for q in range {
             let id = self.batch.touched_users.rows[q] as usize;
-            let user = &self.users[id * self.dim..(id + 1) * self.dim];
+            let user = &self.users[id * user_dim..(id + 1) * user_dim];
             let mut first = true;
+            // Factors of a user's own vectors, which distances depend on.
+            let mut own = [0.0; MOST_VECTORS];
+            if !plain {
+                g.fill(0.0);
+            }
             for &place in self.batch.touched_users.places(q) {
                 let place = place as usize;
                 let ids = &self.batch.items[place * width..(place + 1) * width];
@@ -102,29 +123,51 @@ impl RowWork for Scores<'_> {
                     }
                 }
                 // SAFETY: a row of the batch belongs to one user.
-                let (factors, loss) = unsafe { (self.factors.row(place), self.losses.row(place)) };
-                for (score, &item) in factors.iter_mut().zip(ids) {
-                    *score = dot(simd, user, self.item(item)) * self.sharpness;
+                let (factors, chosen) = unsafe { (self.factors.row(place), self.chosen.row(place)) };
+                // SAFETY: as above.
+                let (loss, counted) = unsafe { (self.losses.row(place), self.counted.row(place)) };
+                for ((factor, chosen), &item) in factors.iter_mut().zip(&mut *chosen).zip(ids) {
+                    let (score, vector) = self.best(simd, user, self.item(item));
+                    *factor = score * self.sharpness;
+                    *chosen = (id * self.vectors + vector) as u32;
                 }
                 let weight = self.batch.weights[place] * self.share;
-                loss[0] = weight * self.slopes(simd, factors);
-                let scale = weight * self.sharpness;
+                let outcome = self.slopes(simd, factors);
+                loss[0] = weight * outcome.loss;
+                counted[0] = if outcome.counted { weight } else { 0.0 };
+                let scale = weight * self.sharpness * self.steepness();
                 factors.iter_mut().for_each(|factor| *factor *= scale);
                 if self.learning.is_some() {
-                    for (&factor, &item) in factors.iter().zip(ids) {
+                    for ((&factor, &chosen), &item) in factors.iter().zip(&*chosen).zip(ids) {
                         let item = self.item(item);
-                        match std::mem::take(&mut first) {
-                            true => apply(simd, &Set(factor), [&mut *g], [item]),
-                            false => apply(simd, &Add(factor), [&mut *g], [item]),
+                        if plain {
+                            match std::mem::take(&mut first) {
+                                true => apply(simd, &Set(factor), [&mut *g], [item]),
+                                false => apply(simd, &Add(factor), [&mut *g], [item]),
+                            }
+                        } else {
+                            let vector = chosen as usize - id * self.vectors;
+                            own[vector] -= factor;
+                            apply(simd, &Add(factor), [&mut g[vector * self.dim..][..self.dim]], [item]);
                         }
                     }
                 }
                 if let Some(state) = self.moving {
                     // SAFETY: as above.
-                    unsafe { self.move_lone_items(simd, place, factors, user, state, spare) };
+                    unsafe { self.move_lone_items(simd, place, factors, chosen, state, spare) };
                 }
             }
             if let Some((state, staged)) = &self.learning {
+                if self.score == Score::Distance {
+                    for ((g, user), &own) in g.chunks_exact_mut(self.dim).zip(user.chunks_exact(self.dim)).zip(&own) {
+                        apply(simd, &Add(own), [g], [user]);
+                    }
+                }
+                if let (Some(spread), Some(&place)) = (&self.spread, self.batch.touched_users.places(q).first()) {
+                    // SAFETY: a row of the batch belongs to one user.
+                    let loss = unsafe { self.losses.row(place as usize) };
+                    loss[0] += spread_apart(simd, spread, user, g, &mut spare[..self.dim]);
+                }
                 // SAFETY: users are distinct.
                 unsafe {
                     let new = staged.row(q);
@@ -136,16 +179,74 @@ impl RowWork for Scores<'_> {
     }
 }
 
+/// Adds the gradient of [`Spread`] at a user's vectors `[C d]` to `g`; returns the penalty. `mean` is scratch, `[d]`.
+#[inline(always)]
+fn spread_apart<S: Simd>(simd: S, spread: &Spread, user: &[f32], g: &mut [f32], mean: &mut [f32]) -> f32 {
+    let dim = mean.len();
+    let vectors = (user.len() / dim) as f32;
+    mean.fill(0.0);
+    for vector in user.chunks_exact(dim) {
+        apply(simd, &Add(1.0 / vectors), [&mut *mean], [vector]);
+    }
+    let mut delta = 0.0;
+    for vector in user.chunks_exact(dim) {
+        delta += square_distance(simd, vector, mean);
+    }
+    let (penalty, slope) = spread.of(delta / (vectors - 1.0));
+    let factor = spread.weight * slope * 2.0 / (vectors - 1.0);
+    if factor != 0.0 {
+        for (g, vector) in g.chunks_exact_mut(dim).zip(user.chunks_exact(dim)) {
+            apply(simd, &Add(factor), [&mut *g], [vector]);
+            apply(simd, &Add(-factor), [g], [&*mean]);
+        }
+    }
+    spread.weight * penalty
+}
+
 impl Scores<'_> {
-    /// Turns the scores of a row into the slopes of its loss, which it returns.
+    /// Turns the scores of a row into the slopes of its loss.
     #[inline(always)]
-    fn slopes<S: Simd>(&self, simd: S, scores: &mut [f32]) -> f32 {
+    fn slopes<S: Simd>(&self, simd: S, scores: &mut [f32]) -> Outcome {
         if let Some(loss) = self.loss {
             return loss.slopes(scores);
         }
         let loss = soften(simd, scores);
         scores[0] -= 1.0;
-        loss
+        Outcome { loss, counted: false }
+    }
+
+    /// The best score of a user's vectors with an item, and which vector has it.
+    #[inline(always)]
+    fn best<S: Simd>(&self, simd: S, user: &[f32], item: &[f32]) -> (f32, usize) {
+        if self.vectors == 1 {
+            return (self.score_of(simd, user, item), 0);
+        }
+        let mut best = (f32::NEG_INFINITY, 0);
+        for (which, vector) in user.chunks_exact(self.dim).enumerate() {
+            let score = self.score_of(simd, vector, item);
+            // What is not a number shows.
+            if score > best.0 || score.is_nan() {
+                best = (score, which);
+            }
+        }
+        best
+    }
+
+    #[inline(always)]
+    fn score_of<S: Simd>(&self, simd: S, user: &[f32], item: &[f32]) -> f32 {
+        match self.score {
+            Score::Product => dot(simd, user, item),
+            Score::Distance => -square_distance(simd, user, item),
+        }
+    }
+
+    /// Slope of a score along the vectors that it is made of: d <u, v> = u dv, d -|u - v|^2 = 2 (u - v) dv.
+    #[inline(always)]
+    fn steepness(&self) -> f32 {
+        match self.score {
+            Score::Product => 1.0,
+            Score::Distance => 2.0,
+        }
     }
 
     #[inline(always)]
@@ -164,18 +265,30 @@ impl Scores<'_> {
         simd: S,
         place: usize,
         factors: &[f32],
-        user: &[f32],
+        chosen: &[u32],
         state: &Open,
         scratch: &mut [f32],
     ) {
         let touched = &self.batch.touched_items;
         let slots = &touched.slots[place * factors.len()..];
-        for (&factor, &slot) in factors.iter().zip(slots) {
+        let scratch = &mut scratch[..self.dim];
+        for ((&factor, &chosen), &slot) in factors.iter().zip(chosen).zip(slots) {
             let slot = slot as usize;
-            if touched.is_lone(slot) {
-                let (item, rest) = (touched.rows[slot] as usize, touched.rest[slot]);
-                // SAFETY: nobody else reads or moves an item of one place.
-                unsafe { state.advance_along_one(simd, (item, rest), self.items.row(item), (factor, user), scratch) };
+            if !touched.is_lone(slot) {
+                continue;
+            }
+            let (item, rest) = (touched.rows[slot] as usize, touched.rest[slot]);
+            let user = &self.users[chosen as usize * self.dim..][..self.dim];
+            // SAFETY: nobody else reads or moves an item of one place.
+            unsafe {
+                let w = self.items.row(item);
+                if self.score == Score::Distance && factor != 0.0 {
+                    apply(simd, &Set(factor), [&mut *scratch], [user]);
+                    apply(simd, &Add(-factor), [&mut *scratch], [&*w]);
+                    state.advance_along_sum(simd, item, rest, w, scratch);
+                } else {
+                    state.advance_along_one(simd, (item, rest), w, (factor, user), scratch);
+                }
             }
         }
     }
@@ -194,19 +307,29 @@ fn soften<S: Simd>(simd: S, scores: &mut [f32]) -> f32 {
     total.ln() + highest - first + strange
 }
 
-/// Pass 2: the gradient of an item is the sum of its places' users, each times its factor.
+/// Pass 2: the gradient of an item is the sum of its places' user vectors, each times its factor; for distances less the
+/// item itself times the sum of these factors.
 struct OfItems<'a> {
     factors: &'a [f32],
-    users_of_places: &'a [u32],
+    chosen: &'a [u32],
     users: &'a [f32],
+    score: Score,
     dim: usize,
 }
 
 impl Gradients for OfItems<'_> {
     #[inline(always)]
     fn of(&self, place: usize) -> (f32, &[f32]) {
-        let user = self.users_of_places[place] as usize;
+        let user = self.chosen[place] as usize;
         (self.factors[place], &self.users[user * self.dim..(user + 1) * self.dim])
+    }
+
+    #[inline(always)]
+    fn own(&self, places: &[u32]) -> f32 {
+        match self.score {
+            Score::Product => 0.0,
+            Score::Distance => places.iter().fold(0.0, |own, &place| own - self.factors[place as usize]),
+        }
     }
 }
 
@@ -234,6 +357,16 @@ impl HostStep {
     pub fn with_loss(loss: Box<dyn RowLoss>, temperature: f64, follow: Follow) -> Self {
         Self { loss: Some(loss), ..Self::new(temperature, follow) }
     }
+
+    /// Vectors of a user, C: users are that many times as wide as items.
+    fn vectors(users: &HostTable, items: &HostTable) -> Result<usize, Error> {
+        let vectors = users.dim() / items.dim().max(1);
+        if vectors * items.dim() == users.dim() && (1..=MOST_VECTORS).contains(&vectors) {
+            return Ok(vectors);
+        }
+        let widths = format!("users are {} wide, items {}", users.dim(), items.dim());
+        Err(Error::Execution(format!("{widths}: a user has 1 to {MOST_VECTORS} vectors as wide as an item")))
+    }
 }
 
 impl FusedStep for HostStep {
@@ -245,14 +378,16 @@ impl FusedStep for HostStep {
             loss: None,
             follow,
             factors: Vec::new(),
-            users_of_places: Vec::new(),
+            chosen: Vec::new(),
             row_losses: Vec::new(),
+            row_counted: Vec::new(),
             staged: Vec::new(),
             moving: Vec::new(),
             positives: Vec::new(),
             grouping: None,
             touched_positives: Touched::default(),
             losses: Vec::new(),
+            counted: Vec::new(),
             passes: Default::default(),
         }
     }
@@ -261,25 +396,31 @@ impl FusedStep for HostStep {
         if batch.is_empty() {
             return Ok(());
         }
-        let (dim, width, arch) = (users.dim(), batch.width(), users.arch());
+        let (dim, width, arch) = (items.dim(), batch.width(), users.arch());
+        let vectors = Self::vectors(users, items)?;
+        let user_dim = users.dim();
+        let score = self.loss.as_ref().map_or(Score::Product, |loss| loss.score());
+        let spread = self.loss.as_ref().and_then(|loss| loss.spread()).filter(|_| vectors > 1);
         let users_learn = !matches!(self.follow, Follow::Users(_));
         let items_learn = !matches!(self.follow, Follow::Items(_));
         self.factors.resize(batch.items.len(), 0.0);
+        self.chosen.resize(batch.items.len(), 0);
         self.row_losses.resize(batch.len(), 0.0);
+        self.row_counted.resize(batch.len(), 0.0);
         let mut clock = Instant::now();
         let mut lap = |pass: &mut Duration| {
             let now = Instant::now();
             *pass += now - std::mem::replace(&mut clock, now);
         };
         let [late, scored, scored_and_moved, moved, followed] = &mut self.passes;
-        users.settle(&batch.touched_users);
-        items.settle(&batch.touched_items);
+        users.settle(&batch.touched_users)?;
+        items.settle(&batch.touched_items)?;
         lap(late);
         if users_learn {
-            self.staged.resize(batch.touched_users.len() * dim, 0.0);
+            self.staged.resize(batch.touched_users.len() * user_dim, 0.0);
         }
         let learning = match &mut users.state {
-            Some(state) if users_learn => Some((state.open(), Rows::new(&mut self.staged, dim))),
+            Some(state) if users_learn => Some((state.open(), Rows::new(&mut self.staged, user_dim))),
             _ => None,
         };
         let far = items.far;
@@ -292,25 +433,31 @@ impl FusedStep for HostStep {
             users: users.weights.as_slice(),
             items: &item_rows,
             dim,
+            vectors,
+            score,
             far,
             moving: item_state.filter(|_| far),
             loss: self.loss.as_deref(),
+            spread: spread.map(|spread| Spread { weight: spread.weight / batch.touched_users.len() as f32, ..spread }),
             factors: Rows::new(&mut self.factors, width),
+            chosen: Rows::new(&mut self.chosen, width),
             losses: Rows::new(&mut self.row_losses, 1),
+            counted: Rows::new(&mut self.row_counted, 1),
             learning,
         };
-        for_rows(arch, batch.touched_users.len(), dim, width, &scores);
+        for_rows(arch, batch.touched_users.len(), user_dim, width, &scores);
         self.losses.push(self.row_losses.iter().sum());
+        if self.loss.is_some() {
+            self.counted.push(self.row_counted.iter().sum());
+        }
         lap(if far { scored_and_moved } else { scored });
 
         if let Some(state) = item_state {
             let touched = &batch.touched_items;
             self.moving.clear();
             self.moving.extend((0..touched.len() as u32).filter(|&q| !(far && touched.is_lone(q as usize))));
-            self.users_of_places.clear();
-            batch.users.iter().for_each(|&user| self.users_of_places.extend(std::iter::repeat_n(user, width)));
-            let (factors, users_of_places) = (&self.factors, &self.users_of_places);
-            let gradients = OfItems { factors, users_of_places, users: users.weights.as_slice(), dim };
+            let (factors, chosen) = (&self.factors, &self.chosen);
+            let gradients = OfItems { factors, chosen, users: users.weights.as_slice(), score, dim };
             let (moving, weights) = (&self.moving, &item_rows);
             let step = Step { touched, moving, weights, state, gradients: &gradients, far, dim };
             for_rows(arch, moving.len(), dim, 1, &step);
@@ -319,8 +466,9 @@ impl FusedStep for HostStep {
         if users_learn {
             users.finish_step();
             let rows = &batch.touched_users.rows;
-            let table = Rows::new(users.weights.as_mut_slice(), dim);
-            for_rows(arch, rows.len(), dim, 1, &Publish { rows, staged: &self.staged, table, dim });
+            let table = Rows::new(users.weights.as_mut_slice(), user_dim);
+            let publish = Publish { rows, staged: &self.staged, table, dim: user_dim };
+            for_rows(arch, rows.len(), user_dim, 1, &publish);
         }
         lap(moved);
         let outcome = match &self.follow {
@@ -344,6 +492,10 @@ impl FusedStep for HostStep {
 
     fn take_losses(&mut self) -> Result<Vec<f32>, Error> {
         Ok(std::mem::take(&mut self.losses))
+    }
+
+    fn take_counted(&mut self) -> Vec<f32> {
+        std::mem::take(&mut self.counted)
     }
 
     fn take_passes(&mut self) -> Vec<(&'static str, Duration)> {

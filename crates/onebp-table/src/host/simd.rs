@@ -63,6 +63,23 @@ pub fn dot<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {
     simd.reduce_sum_f32s(simd.add_f32s(simd.add_f32s(a, b), simd.add_f32s(c, d)))
 }
 
+/// |a - b|^2, both `[d]`.
+#[inline(always)]
+pub fn square_distance<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {
+    let ((a, a_rest), (b, b_rest)) = (split::<S>(a), split::<S>(b));
+    let mut sums = [simd.splat_f32s(0.0); 4];
+    for (at, (&a, &b)) in a.iter().zip(b).enumerate() {
+        let apart = simd.sub_f32s(a, b);
+        sums[at % 4] = simd.mul_add_f32s(apart, apart, sums[at % 4]);
+    }
+    if !a_rest.is_empty() {
+        let apart = simd.sub_f32s(simd.partial_load_f32s(a_rest), simd.partial_load_f32s(b_rest));
+        sums[3] = simd.mul_add_f32s(apart, apart, sums[3]);
+    }
+    let [a, b, c, d] = sums;
+    simd.reduce_sum_f32s(simd.add_f32s(simd.add_f32s(a, b), simd.add_f32s(c, d)))
+}
+
 /// One vector of the result of an element-wise function of `A` rows that are written and `B` rows that are read.
 pub trait Elementwise<const A: usize, const B: usize> {
     /// New values of the written rows.

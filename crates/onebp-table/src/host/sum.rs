@@ -7,6 +7,13 @@ use pulp::Simd;
 pub trait Gradients: Sync {
     /// The vector of a place and its factor.
     fn of(&self, place: usize) -> (f32, &[f32]);
+
+    /// The factor of the row itself, which occurs at `places`; 0 where gradients do not depend on it.
+    #[inline(always)]
+    fn own(&self, places: &[u32]) -> f32 {
+        let _ = places;
+        0.0
+    }
 }
 
 /// g <- sum of factor * vector over the places, in their order, two in one pass.

@@ -6,7 +6,7 @@ use super::{
     shared::Rows,
     simd::{Add, Mix, apply, dot, prefetch, prefetch_at},
     state::{Open, State, view},
-    sum::Gradients,
+    sum::{Gradients, sum},
 };
 use crate::{
     Aggregation, Batch, Embedding, Error, Hardness, Optimizer, Rule, Table, TableState, Touched,
@@ -95,36 +95,6 @@ impl HostTable {
         self.arch
     }
 
-    /// Brings the rows that are not there yet to the step before the next one.
-    pub fn settle(&mut self, touched: &Touched) {
-        struct Settle<'a> {
-            rows: &'a [u32],
-            weights: Rows<'a>,
-            state: Open<'a>,
-        }
-        impl RowWork for Settle<'_> {
-            #[inline(always)]
-            fn run<S: Simd>(&self, simd: S, range: Range<usize>, _: &mut [f32]) {
-                for &row in &self.rows[range] {
-                    let row = row as usize;
-                    // SAFETY: rows are distinct.
-                    unsafe { self.state.settle(simd, row, self.weights.row(row)) };
-                }
-            }
-        }
-        let [_, dim] = self.shape;
-        let Some(state) = &mut self.state else { return };
-        let late = !state.time.is_empty() && touched.rows.iter().any(|&row| state.time[row as usize] < state.step);
-        if late {
-            let work = Settle {
-                rows: &touched.rows,
-                weights: Rows::new(self.weights.as_mut_slice(), dim),
-                state: state.open(),
-            };
-            for_rows(self.arch, touched.len(), dim, 1, &work);
-        }
-    }
-
     /// Rows to be read and moved by several threads, each row by one, in one step.
     pub(super) fn open(&mut self) -> (Rows<'_>, Option<Open<'_>>) {
         (Rows::new(self.weights.as_mut_slice(), self.shape[1]), self.state.as_mut().map(State::open))
@@ -164,9 +134,19 @@ impl<G: Gradients> RowWork for Step<'_, G> {
                 self.state.prefetch(row);
             }
             let (row, rest) = (self.touched.rows[q] as usize, self.touched.rest[q]);
-            let gradient = (self.touched.places(q), self.gradients);
+            let places = self.touched.places(q);
             // SAFETY: rows are distinct.
-            unsafe { self.state.advance(simd, (row, rest), self.weights.row(row), gradient, g) };
+            let w = unsafe { self.weights.row(row) };
+            let own = self.gradients.own(places);
+            if own != 0.0 {
+                sum(simd, places, self.gradients, g);
+                apply(simd, &Add(own), [&mut *g], [&*w]);
+                // SAFETY: rows are distinct.
+                unsafe { self.state.advance_along_sum(simd, row, rest, w, g) };
+                continue;
+            }
+            // SAFETY: rows are distinct.
+            unsafe { self.state.advance(simd, (row, rest), w, (places, self.gradients), g) };
         }
     }
 }
@@ -201,8 +181,38 @@ impl Embedding for HostTable {
         })
     }
 
+    fn settle(&mut self, touched: &Touched) -> Result<(), Error> {
+        struct Settle<'a> {
+            rows: &'a [u32],
+            weights: Rows<'a>,
+            state: Open<'a>,
+        }
+        impl RowWork for Settle<'_> {
+            #[inline(always)]
+            fn run<S: Simd>(&self, simd: S, range: Range<usize>, _: &mut [f32]) {
+                for &row in &self.rows[range] {
+                    let row = row as usize;
+                    // SAFETY: rows are distinct.
+                    unsafe { self.state.settle(simd, row, self.weights.row(row)) };
+                }
+            }
+        }
+        let [_, dim] = self.shape;
+        let Some(state) = &mut self.state else { return Ok(()) };
+        let late = !state.time.is_empty() && touched.rows.iter().any(|&row| state.time[row as usize] < state.step);
+        if late {
+            let work = Settle {
+                rows: &touched.rows,
+                weights: Rows::new(self.weights.as_mut_slice(), dim),
+                state: state.open(),
+            };
+            for_rows(self.arch, touched.len(), dim, 1, &work);
+        }
+        Ok(())
+    }
+
     fn gather(&mut self, touched: &Touched, rows: &[u32]) -> Result<Tensor<2>, Error> {
-        self.settle(touched);
+        self.settle(touched)?;
         Ok(self.weights.tensor().select(0, ids(rows, &self.device)))
     }
 
@@ -310,8 +320,8 @@ impl Embedding for HostTable {
                 }
             }
         }
-        users.settle(&batch.touched_users);
-        self.settle(&batch.touched_items);
+        users.settle(&batch.touched_users)?;
+        self.settle(&batch.touched_items)?;
         let (dim, width) = (self.dim(), batch.width());
         let mut values = vec![0.0; batch.items.len()];
         let (user_rows, item_rows) = (users.weights.as_slice(), self.weights.as_slice());

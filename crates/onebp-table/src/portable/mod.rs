@@ -94,6 +94,10 @@ impl Embedding for PortableTable {
         Ok(self.select(rows))
     }
 
+    fn settle(&mut self, _: &Touched) -> Result<(), Error> {
+        Ok(())
+    }
+
     fn update(&mut self, touched: &Touched, gradients: Tensor<2>) -> Result<(), Error> {
         let optimizer = self.optimizer.as_mut().ok_or_else(|| Error::Execution("the table has no optimizer".into()))?;
         let rows: Vec<u32> = touched.slots.iter().map(|&slot| touched.rows[slot as usize]).collect();

@@ -12,12 +12,13 @@ use onebp_data::IdMap;
 use onebp_model::Table;
 use onebp_train::{atomic, to_safetensors};
 use polars::prelude::Column;
+use serde::Serialize;
 use std::path::PathBuf;
 
 /// Write the embeddings to files that other programs read.
 ///
 /// Row k of `users` and `items` belongs to line k of `user-ids.txt` and `item-ids.txt`; Parquet and CSV hold the ids in
-/// their first column.
+/// their first column. `scoring.json` says how a row of each makes a score.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Folder of the run.
@@ -41,6 +42,17 @@ enum ExportFormat {
     Parquet,
     /// users.csv and items.csv: id, e0, e1, ...
     Csv,
+}
+
+/// How rows make scores.
+#[derive(Serialize)]
+struct Scoring {
+    /// `product`: the dot product; `distance`: minus the squared distance.
+    score: &'static str,
+    /// A row of `users` holds this many vectors, one after another; the best one for an item counts.
+    vectors_per_user: usize,
+    /// Width of an item, and of each vector of a user.
+    dim: usize,
 }
 
 pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
@@ -78,6 +90,12 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
             ));
         }
     }
+    let rule = Scoring {
+        score: trained.tables.score.as_str(),
+        vectors_per_user: trained.tables.vectors(),
+        dim: trained.tables.items.dim,
+    };
+    files.push(("scoring.json".into(), serde_json::to_vec_pretty(&rule).map_err(Failure::unexpected)?));
     for (name, bytes) in &files {
         atomic::write(&folder.join(name), bytes)?;
     }

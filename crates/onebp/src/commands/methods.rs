@@ -5,7 +5,7 @@ use crate::{
     methods::MethodName,
     output::{self, Terminal},
 };
-use onebp_model::{Method, loss::Loss, part::Part, sampler::Sampler, update::UpdateName};
+use onebp_model::{Method, encoder::Encoder, loss::Loss, part::Part, sampler::Sampler, update::UpdateName};
 use serde::Serialize;
 
 /// A line of the list.
@@ -22,9 +22,10 @@ struct Line {
 #[derive(Serialize)]
 struct Printed {
     methods: Vec<Line>,
+    encoders: Vec<Part<Encoder>>,
     samplers: Vec<Part<Sampler>>,
     losses: Vec<Part<Loss>>,
-    updates: [UpdateName; 3],
+    updates: Vec<Part<UpdateName>>,
 }
 
 pub fn run(terminal: Terminal) -> Result<(), Failure> {
@@ -33,20 +34,24 @@ pub fn run(terminal: Terminal) -> Result<(), Failure> {
     });
     let methods = lines.collect::<Result<Vec<_>, Failure>>()?;
     if terminal.json {
-        let samplers = Sampler::all().map(Part).into();
         return output::json(&Printed {
             methods,
-            samplers,
-            losses: Loss::all().map(Part).into(),
-            updates: UpdateName::ALL,
+            encoders: Encoder::all().into_iter().map(Part).collect(),
+            samplers: Sampler::all().into_iter().map(Part).collect(),
+            losses: Loss::all().into_iter().map(Part).collect(),
+            updates: UpdateName::ALL.into_iter().map(Part).collect(),
         });
     }
     let cells = |line: &Line| {
-        let Method { sampler, loss, update } = line.method;
+        let Method { encoder, sampler, loss, update } = line.method;
         let names =
             std::iter::once(line.name).chain(line.aliases.iter().map(String::as_str)).collect::<Vec<_>>().join(", ");
-        let parts = [Part(sampler).to_string(), Part(loss).to_string(), update.as_str().into(), line.source.into()];
-        (names, parts.into())
+        let parts =
+            [Part(encoder).to_string(), Part(sampler).to_string(), Part(loss).to_string(), Part(update).to_string()];
+        (names, parts.into_iter().chain([line.source.to_string()]).collect())
     };
-    output::rows(&["method", "sampler", "loss", "update", "source"], &methods.iter().map(cells).collect::<Vec<_>>())
+    output::rows(
+        &["method", "encoder", "sampler", "loss", "update", "source"],
+        &methods.iter().map(cells).collect::<Vec<_>>(),
+    )
 }

@@ -8,7 +8,7 @@ use crate::{
     output::{self, Terminal},
     run_folder::{self, Trained},
 };
-use onebp_eval::{DotProduct, Scorer};
+use onebp_eval::Scorer;
 use onebp_model::{Ranked, device::Found};
 use polars::prelude::{Column, DataFrame};
 use serde::Serialize;
@@ -86,7 +86,8 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
 /// Items and scores for each of `users`, best first.
 fn lists(trained: &Trained, found: &Found, users: &[u32], k: usize) -> Result<Vec<Vec<(u32, f32)>>, Failure> {
     let (tables, part) = (&trained.tables, &trained.parts.test);
-    let scorer = DotProduct::new(&tables.users.values, &tables.items.values, tables.users.dim)?;
+    let products = tables.products();
+    let scorer = onebp_train::scorer(&products)?;
     let k = k.min(tables.items.rows);
     let Some(ranked) = onebp_model::rank(tables, found, &part.ranking(users, k))? else {
         let ranking = onebp_eval::rank(&scorer, &part.seen, users, k, None)?;

@@ -7,11 +7,13 @@ use crate::{
     run_folder,
 };
 use onebp_data::Csr;
-use onebp_eval::{DotProduct, rank};
+use onebp_eval::rank;
+use onebp_model::Score;
 use serde::Serialize;
 use std::path::PathBuf;
 
-/// List the items nearest to an item, by the cosine of their embeddings.
+/// List the items nearest to an item: by the cosine of their embeddings, or by their distance where the method ranks by
+/// distances.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Folder of the run.
@@ -32,7 +34,10 @@ pub struct Arguments {
 struct Row<'a> {
     item: &'a str,
     rank: u32,
-    cosine: f32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cosine: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    distance: Option<f32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     title: Option<&'a str>,
 }
@@ -46,29 +51,26 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
     let ids = &trained.data.items;
     let item = lookup::dense(ids, "item", &arguments.item)?;
 
-    // The cosine is the dot product of rows of length one; the item itself is left out of its own list.
-    let table = &trained.tables.items;
-    let mut unit = table.values.clone();
-    for row in unit.chunks_mut(table.dim) {
-        let norm = row.iter().map(|x| x * x).sum::<f32>().sqrt();
-        row.iter_mut().for_each(|x| *x /= norm.max(f32::MIN_POSITIVE));
-    }
-    let itself = Csr::from_pairs(table.rows, table.rows, &[(item, item)])?;
-    let lists = rank(&DotProduct::new(&unit, &unit, table.dim)?, &itself, &[item], arguments.k, None)?;
+    let alike = trained.tables.of_items();
+    let (products, by_distance) = (alike.products(), alike.score == Score::Distance);
+    // The item itself is left out of its own list.
+    let itself = Csr::from_pairs(alike.items.rows, alike.items.rows, &[(item, item)])?;
+    let lists = rank(&onebp_train::scorer(&products)?, &itself, &[item], arguments.k, None)?;
     let rows: Vec<Row> = (1..)
         .zip(lists.list(0))
-        .map(|(rank, &(item, cosine))| {
+        .map(|(rank, &(item, score))| {
             let item = ids.raw(item);
-            Row { item, rank, cosine, title: titles.of(item) }
+            let distance = by_distance.then(|| (-score).max(0.0).sqrt());
+            Row { item, rank, cosine: (!by_distance).then_some(score), distance, title: titles.of(item) }
         })
         .collect();
     if terminal.json {
         return output::json(&rows);
     }
-    let mut header = vec!["item", "rank", "cosine"];
+    let mut header = vec!["item", "rank", if by_distance { "distance" } else { "cosine" }];
     header.extend(titles.are_given().then_some("title"));
     let cells = |row: &Row| {
-        let mut cells = vec![row.rank.to_string(), format!("{:.4}", row.cosine)];
+        let mut cells = vec![row.rank.to_string(), format!("{:.4}", row.cosine.or(row.distance).unwrap_or_default())];
         cells.extend(row.title.map(str::to_string));
         (row.item.to_string(), cells)
     };
