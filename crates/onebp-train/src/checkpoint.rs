@@ -163,15 +163,8 @@ pub struct CheckpointFolder {
 }
 
 impl CheckpointFolder {
-    /// The folder `checkpoints` of a run folder, created if missing.
-    ///
-    /// # Errors
-    /// [`Error::Write`] where it cannot be created.
-    pub fn create(run: &Path) -> Result<Self, Error> {
-        Ok(Self { path: atomic::create_folder(&run.join("checkpoints"))? })
-    }
-
-    /// The folder `checkpoints` of an existing run folder.
+    /// The folder `checkpoints` of a run folder; it is created with the first checkpoint, so that a run which dies before
+    /// that leaves nothing in the way of another one.
     pub fn open(run: &Path) -> Self {
         Self { path: run.join("checkpoints") }
     }
@@ -186,6 +179,7 @@ impl CheckpointFolder {
     /// # Errors
     /// [`Error::Write`] where the folder cannot be written; the checkpoint before is then still whole.
     pub fn store(&self, checkpoint: &Checkpoint) -> Result<(), Error> {
+        atomic::create_folder(&self.path)?;
         let before = if self.exists() { Some(self.record()?) } else { None };
         let Checkpoint { state, progress, best, data, settings } = checkpoint;
         let last_name = format!("last-{:08}-{:04}.safetensors", progress.epoch, progress.batch);
@@ -411,7 +405,7 @@ mod tests {
     #[test]
     fn stores_loads_and_cleans_up() {
         let run = tempfile::tempdir().unwrap();
-        let folder = CheckpointFolder::create(run.path()).unwrap();
+        let folder = CheckpointFolder::open(run.path());
         assert!(!folder.exists());
         for (epoch, best) in [(1, 1), (2, 1), (3, 3)] {
             let stored = checkpoint(epoch, best);
@@ -429,7 +423,7 @@ mod tests {
     #[test]
     fn leftovers_of_a_crash_do_no_harm() {
         let run = tempfile::tempdir().unwrap();
-        let folder = CheckpointFolder::create(run.path()).unwrap();
+        let folder = CheckpointFolder::open(run.path());
         folder.store(&checkpoint(1, 1)).unwrap();
         std::fs::write(folder.path.join("last-00000002-0000.safetensors"), b"half a fi").unwrap();
         std::fs::write(folder.path.join(".writing-abc"), b"{").unwrap();
@@ -442,7 +436,7 @@ mod tests {
     #[test]
     fn damage_is_named() {
         let run = tempfile::tempdir().unwrap();
-        let folder = CheckpointFolder::create(run.path()).unwrap();
+        let folder = CheckpointFolder::open(run.path());
         let missing = folder.load().unwrap_err().to_string();
         assert!(missing.contains("there is no checkpoint"), "{missing}");
 

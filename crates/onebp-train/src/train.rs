@@ -84,7 +84,7 @@ impl<'a> Run<'a> {
             folder,
             parts,
             engine,
-            checkpoints: CheckpointFolder::create(folder)?,
+            checkpoints: CheckpointFolder::open(folder),
             progress: Progress::default(),
             best: None,
             fingerprint: data.fingerprint(),

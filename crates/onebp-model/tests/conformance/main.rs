@@ -30,7 +30,8 @@ impl Rig {
         let open =
             matches!(method.loss, Loss::Sfcml(_)) || matches!(method.loss, Loss::Cml(cml) if cml.covariance > 0.0);
         let looks_up = matches!(method.encoder, Encoder::Mf(_)) && !open;
-        self.engine != EngineName::Fused || (looks_up && (!on_gpu || method.loss == Loss::INFO_NCE))
+        self.engine != EngineName::Fused
+            || (looks_up && (!on_gpu || (method.loss == Loss::INFO_NCE && method.encoder == Encoder::MF)))
     }
 }
 
