@@ -26,10 +26,14 @@ pub enum Purpose {
     Synthetic = 7,
     /// Further positives of a row.
     Positives = 8,
+    /// Negatives that the rows of a batch share.
+    Pool = 9,
+    /// Noise by which a row chooses among them.
+    Choice = 10,
     /// Initial weights of an encoder.
-    InitEncoder = 10,
+    InitEncoder = 11,
     /// Elements that dropout leaves out.
-    Dropout = 11,
+    Dropout = 12,
 }
 
 /// All random numbers of one seed and purpose.

@@ -1,12 +1,19 @@
 //! The batches of an epoch.
 
-use crate::{Batch, Error, Hyperparameters, Method, loss::Draws, sampler::Static};
+use crate::{
+    Batch, Error, Hyperparameters, Method,
+    loss::Draws,
+    sampler::{Shared, Static},
+};
 use onebp_data::{
     Csr,
     random::{Purpose, Random},
 };
 use onebp_table::{Grouping, Keep};
 use rayon::prelude::*;
+
+/// Rows that are drawn by one thread at a time.
+const GRAIN: usize = 256;
 
 /// How the batches of every epoch come about.
 #[derive(Clone, Debug)]
@@ -15,6 +22,8 @@ pub struct Batches<'a> {
     pub train: &'a Csr,
     /// Draws negatives.
     pub sampler: Static<'a>,
+    /// Whether the rows of a batch keep theirs of one pool together.
+    pub shared: bool,
     /// Positives of a row, Mp: its own, then others of its user, drawn with repetition.
     pub positives: usize,
     /// Whether a batch is all pairs of a number of users.
@@ -40,10 +49,17 @@ impl<'a> Batches<'a> {
             Draws::Negatives { positives } => (positives, hyper.negatives),
             Draws::Pairs | Draws::Users => (1, 0),
         };
-        let drawn = pool.map_or(negatives, |pool| pool.size);
+        let proposal = method.sampler.proposal(train)?;
+        let shared = method.sampler.shares();
+        let drawn = match pool {
+            Some(pool) if shared => Shared::size(&proposal, train.columns(), pool.size, negatives),
+            Some(pool) => pool.size,
+            None => negatives,
+        };
         Ok(Self {
             train,
-            sampler: Static::new(train, method.sampler.proposal(train)?, drawn, seed),
+            sampler: Static::new(train, proposal, drawn, seed),
+            shared,
             positives,
             keep: pool.map(|pool| Keep { positives, negatives, hardness: pool.hardness }),
             whole_users: draws == Draws::Users,
@@ -86,7 +102,7 @@ impl<'a> Batches<'a> {
 /// One epoch: every training pair once, in a seeded order, cut into batches.
 ///
 /// The order, the negatives and the other positives depend on (seed, epoch, position) only, so another batch size, thread
-/// count or device sees the same rows.
+/// count or device sees the same rows; but a pool that a batch shares depends on where the batch begins.
 pub struct Epoch<'a> {
     batches: &'a Batches<'a>,
     order: Vec<(u32, u32)>,
@@ -140,7 +156,6 @@ impl Epoch<'_> {
         batch.items.resize(rows.len() * width, 0);
         batch.weights.resize(rows.len(), 0.0);
         batch.keep = self.batches.keep;
-        const GRAIN: usize = 256;
         let items = batch.items.par_chunks_mut(GRAIN * width);
         let chunks = items.zip(batch.weights.par_chunks_mut(GRAIN)).zip(rows.par_chunks(GRAIN)).enumerate();
         chunks.for_each(|(chunk, ((items, weights), rows))| {
@@ -153,11 +168,30 @@ impl Epoch<'_> {
                 weights[row] = if found { 1.0 } else { 0.0 };
             }
         });
+        batch.noise.clear();
+        if let (true, Some(Keep { negatives, .. })) = (self.batches.shared, self.batches.keep) {
+            self.draw_shared(Shared::new(&self.batches.sampler, negatives, self.batches.seed), start, batch);
+        }
     }
 
-    /// Draws the items of one row: its positive, other positives, negatives. Returns whether there was any negative.
+    /// Draws the negatives of a batch whose rows share a pool, and the noise that goes with them. Positives are there.
+    fn draw_shared(&self, shared: Shared<'_>, start: usize, batch: &mut Batch) {
+        let (width, positives) = (self.width(), self.batches.positives);
+        let pool = shared.pool(self.number, start as u64);
+        batch.noise.resize(batch.items.len(), 0.0);
+        let rows = batch.items.par_chunks_mut(width).zip(batch.noise.par_chunks_mut(width));
+        let rows = rows.zip(&mut batch.weights).zip(&batch.users).enumerate().with_min_len(GRAIN / 8);
+        rows.for_each(|(row, (((items, noise), weight), &user))| {
+            let key = (user, self.number, (start + row) as u64);
+            let found = shared.draw(&pool, key, &mut items[positives..], &mut noise[positives..]);
+            *weight = if found { 1.0 } else { 0.0 };
+        });
+    }
+
+    /// Draws the items of one row: its positive, other positives, negatives of its own. Returns whether there was any
+    /// negative.
     fn draw_row(&self, (user, positive): (u32, u32), position: u64, items: &mut [u32]) -> bool {
-        let Batches { train, sampler, positives, seed, .. } = self.batches;
+        let Batches { train, sampler, shared, positives, seed, .. } = self.batches;
         // Without a negative the row must still name items: its positive, at weight 0.
         items.fill(positive);
         let (chosen, negatives) = items.split_at_mut(*positives);
@@ -166,7 +200,7 @@ impl Epoch<'_> {
             let mut words = Random::new(*seed, Purpose::Positives).words(self.number, position);
             chosen[1..].fill_with(|| owned[words.below(owned.len() as u32) as usize]);
         }
-        negatives.is_empty() || sampler.draw(user, self.number, position, negatives)
+        *shared || negatives.is_empty() || sampler.draw(user, self.number, position, negatives)
     }
 }
 
@@ -174,6 +208,7 @@ impl Epoch<'_> {
 mod tests {
     use super::*;
     use crate::sampler::Proposal;
+    use onebp_table::Hardness;
     use std::collections::HashSet;
 
     fn train() -> Csr {
@@ -183,7 +218,7 @@ mod tests {
 
     fn batches(train: &Csr, batch_size: usize, keep_last: bool) -> Batches<'_> {
         let sampler = Static::new(train, Proposal::Uniform(40), 3, 9);
-        Batches { train, sampler, positives: 1, whole_users: false, batch_size, keep_last, keep: None, seed: 9 }
+        Batches { train, sampler, shared: false, positives: 1, whole_users: false, batch_size, keep_last, keep: None, seed: 9 }
     }
 
     fn rows(epoch: &Epoch) -> Vec<(u32, u32, Vec<u32>)> {
@@ -257,5 +292,36 @@ mod tests {
             others.extend(items[..3].iter().map(|&item| (user, item)));
         }
         assert!(others.len() > train.len() / 2, "not always the same ones");
+    }
+
+    /// T26 for pools that batches share: one pool a batch, a noise of their own for its rows, whatever the number of threads;
+    /// other positives stand in front of it.
+    #[test]
+    fn batches_that_share_a_pool() {
+        let train = train();
+        let plain = batches(&train, 8, true);
+        let sampler = Static::new(&train, Proposal::Uniform(40), 12, 9);
+        let keep = Some(Keep { positives: 2, negatives: 3, hardness: Hardness::Similarity });
+        let batches = Batches { positives: 2, sampler, shared: true, keep, ..plain };
+        let draw = || {
+            let epoch = batches.epoch(3);
+            (0..epoch.len()).map(|index| epoch.batch(index)).collect::<Vec<_>>()
+        };
+        let one = draw();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+        assert!(one == pool.install(draw));
+        let mut pools = HashSet::new();
+        let mut noises = HashSet::new();
+        for batch in &one {
+            assert_eq!((batch.width(), batch.noise.len()), (14, batch.items.len()));
+            assert!(batch.items.chunks(14).all(|items| items[2..] == batch.items[2..14]));
+            assert!(pools.insert(batch.items[2..14].to_vec()));
+            for ((&user, items), noise) in batch.users.iter().zip(batch.items.chunks(14)).zip(batch.noise.chunks(14)) {
+                assert!(items[..2].iter().all(|&item| train.contains(user, item)));
+                let owned = |at: usize| train.contains(user, items[at]);
+                assert!((2..14).all(|at| owned(at) == (noise[at] == f32::NEG_INFINITY)));
+                assert!(noises.insert(noise[2..].iter().map(|noise| noise.to_bits()).collect::<Vec<_>>()));
+            }
+        }
     }
 }

@@ -136,6 +136,7 @@ mod tests {
         let batches = Batches {
             train: &train,
             sampler,
+            shared: false,
             positives: 1,
             whole_users: false,
             batch_size: 8,

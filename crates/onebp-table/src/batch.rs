@@ -14,6 +14,9 @@ pub struct Batch {
     pub weights: Vec<f32>,
     /// Which negatives the step is to keep; all of them where nothing is said.
     pub keep: Option<Keep>,
+    /// What is added to the hardness of each item before the step keeps negatives, `[B, W]` row-major as `items`: minus
+    /// infinity for an item that the row may not keep. Empty where nothing is added.
+    pub noise: Vec<f32>,
     /// Distinct users; places are rows of the batch.
     pub touched_users: Touched,
     /// Distinct items; places are positions in `items`.

@@ -10,6 +10,24 @@ pub enum Hardness {
     Product,
     /// A small distance |u - v|: a large <u, v> - |v|^2 / 2.
     Closeness,
+    /// A direction near that of the row's own positive, whatever the user: the [`log_weight`] of the two rows' cosine.
+    Similarity,
+}
+
+/// Log weight of an item at `cosine` x to a row's own positive, both `[d]`: (1 - (d - 1) / 2) ln(1 - x^2 + 1e-8), and minus
+/// infinity, which is weight 0, where x is not above 0.
+///
+/// The inverse of how dense the cosines of random directions are (Wu et al., "Sampling Matters in Deep Embedding Learning",
+/// ICCV 2017, up to a constant factor), as in the two-stage sampler of Tran et al., SIGIR 2019. A log because the weight
+/// itself is beyond f32 from d of some hundreds on.
+#[inline]
+pub fn log_weight(cosine: f32, dim: usize) -> f32 {
+    // Also where a row is zero, which has no direction.
+    if cosine.is_nan() || cosine <= 0.0 {
+        return f32::NEG_INFINITY;
+    }
+    let x = f64::from(cosine.min(1.0));
+    ((1.0 - (dim as f64 - 1.0) / 2.0) * (1.0 - x * x + 1e-8).ln()) as f32
 }
 
 /// How many of the negatives of each row stay, and which.
@@ -19,7 +37,8 @@ pub struct Keep {
     pub positives: usize,
     /// Negatives that stay, S; the other items of a row are their pool, X of them.
     pub negatives: usize,
-    /// Which: the hardest, of equal ones those that come first.
+    /// Which: the hardest, of equal ones those that come first. With [`Batch::noise`] those whose hardness and noise sum to
+    /// most, then those of hardness minus infinity by their noise alone, and last those whose noise is minus infinity.
     pub hardness: Hardness,
 }
 
@@ -28,14 +47,25 @@ pub struct Keep {
 /// # Errors
 /// [`Error::Execution`] where the device fails.
 pub fn keys(users: Tensor<2>, items: Tensor<3>, hardness: Hardness) -> Result<Vec<f32>, Error> {
-    let products = (items.clone() * users.unsqueeze_dim::<3>(1)).sum_dim(2);
+    let [_, _, dim] = items.dims();
+    let squares = |rows: Tensor<3>| (rows.clone() * rows).sum_dim(2);
+    let products = |others: Tensor<3>| (items.clone() * others).sum_dim(2);
     let keys = match hardness {
-        Hardness::Product => products,
-        Hardness::Closeness => products - (items.clone() * items).sum_dim(2).mul_scalar(0.5),
+        Hardness::Product => products(users.unsqueeze_dim(1)),
+        Hardness::Closeness => products(users.unsqueeze_dim(1)) - squares(items.clone()).mul_scalar(0.5),
+        Hardness::Similarity => {
+            let positives = items.clone().narrow(1, 0, 1);
+            // Two roots: the product of two squares may be too small for f32.
+            products(positives.clone()) / squares(positives).sqrt() / squares(items.clone()).sqrt()
+        }
     };
     let failed = |error: String| Error::Execution(error);
     let data = keys.try_into_data().map_err(|error| failed(format!("{error:?}")))?;
-    data.try_to_vec().map_err(|error| failed(format!("{error:?}")))
+    let mut keys: Vec<f32> = data.try_to_vec().map_err(|error| failed(format!("{error:?}")))?;
+    if hardness == Hardness::Similarity {
+        keys.iter_mut().for_each(|key| *key = log_weight(*key, dim));
+    }
+    Ok(keys)
 }
 
 /// Batches of what is left of their pools, one after another.
@@ -63,13 +93,33 @@ impl Chosen {
         chosen.weights.clone_from(&batch.weights);
         chosen.touched_users.clone_from(&batch.touched_users);
         chosen.items.clear();
-        for (items, keys) in batch.items.chunks_exact(width).zip(keys.chunks_exact(width)) {
+        for (row, (items, keys)) in batch.items.chunks_exact(width).zip(keys.chunks_exact(width)).enumerate() {
             chosen.items.extend_from_slice(&items[..positives]);
             let (pool, keys) = (&items[positives..], &keys[positives..]);
+            let noise = batch.noise.get(row * width + positives..(row + 1) * width);
+            let hardness = |at: u32| {
+                let key = keys[at as usize];
+                match noise.map(|noise| noise[at as usize]) {
+                    None => (2, key),
+                    Some(noise) if noise == f32::NEG_INFINITY => (0, 0.0),
+                    Some(noise) if key == f32::NEG_INFINITY => (1, noise),
+                    Some(noise) => (2, key + noise),
+                }
+            };
+            let before = |a: &u32, b: &u32| {
+                let (of_a, of_b) = (hardness(*a), hardness(*b));
+                of_b.0.cmp(&of_a.0).then(of_b.1.total_cmp(&of_a.1)).then(a.cmp(b))
+            };
+            // A pool that starts anew holds all items that are left for its user: each once, before any comes again.
+            let distinct = pool.iter().skip(1).position(|item| *item == pool[0]).map_or(pool.len(), |at| at + 1);
             self.order.clear();
-            self.order.extend(0..pool.len() as u32);
-            self.order.sort_by(|&a, &b| keys[b as usize].total_cmp(&keys[a as usize]));
-            chosen.items.extend(self.order.iter().take(negatives).map(|&at| pool[at as usize]));
+            self.order.extend(0..distinct as u32);
+            if negatives < distinct {
+                self.order.select_nth_unstable_by(negatives, before);
+                self.order.truncate(negatives);
+            }
+            self.order.sort_unstable_by(before);
+            chosen.items.extend(self.order.iter().cycle().take(negatives).map(|&at| pool[at as usize]));
         }
         let grouping = self.grouping.get_or_insert_with(|| Grouping::new(self.rows));
         grouping.group(&chosen.items, &mut chosen.touched_items);
@@ -80,6 +130,49 @@ impl Chosen {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Golden values, evaluated in f64 outside this program.
+    #[test]
+    fn log_weights() {
+        for (cosine, dim, expected) in [(0.5, 32, 4.17138986), (0.1, 1024, 5.13069130)] {
+            let found = f64::from(log_weight(cosine, dim));
+            assert!((found / expected - 1.0).abs() < 1e-6, "{cosine} {dim}: {found}");
+        }
+        for none in [0.0, -0.0, -0.3, f32::NAN] {
+            assert_eq!(log_weight(none, 32), f32::NEG_INFINITY, "{none}");
+        }
+        assert_eq!(log_weight(1.0 + 1e-6, 32), log_weight(1.0, 32), "rounding beyond 1");
+        assert!(log_weight(1.0, 4096).is_finite());
+        assert_eq!(log_weight(0.5, 3), 0.0, "in space all cosines are alike");
+    }
+
+    /// Noise is added to weights, chooses among items without weight, and keeps items out while there are others.
+    #[test]
+    fn noise_decides_between_equals_and_keeps_items_out() {
+        let none = f32::NEG_INFINITY;
+        let noise = vec![0.0, 1.0, 3.0, none, 2.0, 0.0, 5.0, 1.0, 4.0, none];
+        let batch =
+            Batch { noise, ..Batch::new(vec![0, 1], vec![9, 1, 2, 3, 4, 8, 5, 6, 7, 1], vec![1.0, 1.0], (2, 10)) };
+        let keys = [0.0, 2.5, 0.0, 9.0, none, 0.0, none, none, none, 9.0];
+        let keep = |negatives| Keep { positives: 1, negatives, hardness: Hardness::Similarity };
+        let mut chosen = Chosen::new(10);
+        assert_eq!(chosen.of(&batch, keep(2), &keys).items, [9, 1, 2, 8, 5, 7]);
+        assert_eq!(chosen.of(&batch, keep(3), &keys).items, [9, 1, 2, 4, 8, 5, 7, 6]);
+        let all = chosen.of(&batch, keep(4), &keys);
+        assert_eq!(all.items, [9, 1, 2, 4, 3, 8, 5, 7, 6, 1], "as there is nothing else");
+        assert!(all.noise.is_empty());
+    }
+
+    /// T26, T32: a pool that came to an end and began anew gives no item twice before all others once.
+    #[test]
+    fn pools_that_start_anew() {
+        let batch = Batch::new(vec![0], vec![9, 4, 5, 6, 4, 5, 6, 4], vec![1.0], (1, 10));
+        let keys = [0.0, 3.0, 1.0, 2.0, 3.0, 1.0, 2.0, 3.0];
+        let keep = |negatives| Keep { positives: 1, negatives, hardness: Hardness::Product };
+        let mut chosen = Chosen::new(10);
+        assert_eq!(chosen.of(&batch, keep(2), &keys).items, [9, 4, 6]);
+        assert_eq!(chosen.of(&batch, keep(5), &keys).items, [9, 4, 6, 5, 4, 6]);
+    }
 
     #[test]
     fn the_hardest_stay_and_the_first_of_equals() {

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `dns` | uniform | largest <u, v> (Zhang et al., SIGIR 2013; top of the pool instead of draws by rank) |
 //! | `hars` | uniform | smallest \|u - v\|^2 (Hsieh et al., "CML", WWW 2017) |
-//! | `two-stage` | by popularity | largest <u, v> (after Tran et al., SIGIR 2019) |
+//! | `two-stage` | by popularity | largest <u, v> (after Tran et al., SIGIR 2019; as published: [`super::TwoStage2019`]) |
 //!
 //! A pool of S items is kept whole: then `dns` is uniform sampling. Pools are drawn ahead of the steps; hardness is that of
 //! the tables right before the step.

@@ -6,6 +6,7 @@
 //! | `popularity` (PNS) | by f_j^a, f_j being the training users of item j | Mikolov et al., 2013; Chen et al., KDD 2017 |
 //!
 //! | `dns`, `hars`, `two-stage` | of a pool of these the hardest | [`Dynamic`], [`TwoStage`] |
+//! | `two-stage-2019` | of a pool that the batch shares, by weights | [`TwoStage2019`] |
 //!
 //! `none` is for losses without negatives.
 //!
@@ -14,10 +15,12 @@
 mod dynamic;
 mod popularity;
 mod rejection;
+mod shared;
 
 pub use dynamic::{Dynamic, Pool, TwoStage};
 pub use popularity::{Alias, Interactions, Popularity};
 pub use rejection::Static;
+pub use shared::{Shared, TwoStage2019};
 
 use crate::Error;
 use onebp_data::{Csr, random::Words};
@@ -39,19 +42,23 @@ pub enum Sampler {
     Hars(Dynamic),
     /// Of a pool by popularity those with the largest products (2stS).
     TwoStage(TwoStage),
+    /// Of a pool by popularity for the whole batch those like the positive, at random (2stS as published).
+    #[serde(rename = "two-stage-2019")]
+    TwoStage2019(TwoStage2019),
     /// No negatives, for losses without.
     None,
 }
 
 impl Sampler {
     /// All samplers, with their default parameters.
-    pub fn all() -> [Self; 6] {
+    pub fn all() -> [Self; 7] {
         [
             Self::Uniform,
             Self::Popularity(Popularity::default()),
             Self::Dns(Dynamic::default()),
             Self::Hars(Dynamic::default()),
             Self::TwoStage(TwoStage::default()),
+            Self::TwoStage2019(TwoStage2019::default()),
             Self::None,
         ]
     }
@@ -64,6 +71,7 @@ impl Sampler {
         match self {
             Self::Popularity(popularity) => popularity.check()?,
             Self::TwoStage(two_stage) => two_stage.popularity().check()?,
+            Self::TwoStage2019(two_stage) => two_stage.popularity().check()?,
             Self::Uniform | Self::Dns(_) | Self::Hars(_) | Self::None => {}
         }
         self.pool().map_or(Ok(()), |pool| pool.check(negatives))
@@ -77,7 +85,13 @@ impl Sampler {
                 Some(Pool { size: pool, hardness: Hardness::Product })
             }
             Self::Hars(Dynamic { pool }) => Some(Pool { size: pool, hardness: Hardness::Closeness }),
+            Self::TwoStage2019(TwoStage2019 { pool, .. }) => Some(Pool { size: pool, hardness: Hardness::Similarity }),
         }
+    }
+
+    /// Whether the rows of a batch have one pool together.
+    pub fn shares(&self) -> bool {
+        matches!(self, Self::TwoStage2019(_))
     }
 
     /// Where items are drawn from, for the interactions `train`, at least one.
@@ -88,6 +102,7 @@ impl Sampler {
         match self {
             Self::Uniform | Self::Dns(_) | Self::Hars(_) | Self::None => Ok(Proposal::Uniform(train.columns() as u32)),
             Self::TwoStage(two_stage) => two_stage.popularity().proposal(train),
+            Self::TwoStage2019(two_stage) => two_stage.popularity().proposal(train),
             Self::Popularity(popularity) => popularity.proposal(train),
         }
     }

@@ -50,23 +50,40 @@ impl<'a> Static<'a> {
             return false;
         }
         let mut words = self.random.words(epoch, position);
+        self.fill(left, |item| !self.owned.contains(user, item), &mut words, out);
+        true
+    }
+
+    /// Fills `out` with items of the whole catalogue, whoever owns them.
+    pub(super) fn draw_all(&self, words: &mut Words, out: &mut [u32]) {
+        self.fill(self.owned.rows().columns(), |_| true, words, out);
+    }
+
+    /// Who owns what.
+    pub(super) fn owned(&self) -> &Membership<'a> {
+        &self.owned
+    }
+
+    /// Fills `out` from the items that are `free`, `left` of them.
+    #[inline]
+    fn fill(&self, left: usize, free: impl Fn(u32) -> bool, words: &mut Words, out: &mut [u32]) {
+        let items = self.owned.rows().columns();
         let mut filled = 0;
         // Rejection looks through the negatives so far at every draw; past this, listing the complement is cheaper.
         if left >= 2 * out.len() && out.len() * out.len() <= 4 * items {
             while filled < out.len() {
-                let (drawn, free) = out.split_at_mut(filled);
-                let accepts = |item: &u32| !self.owned.contains(user, *item) && !drawn.contains(item);
-                let Some(item) = (0..TRIES).map(|_| self.proposal.draw(&mut words)).find(accepts) else { break };
-                free[0] = item;
+                let (drawn, rest) = out.split_at_mut(filled);
+                let accepts = |item: &u32| free(*item) && !drawn.contains(item);
+                let Some(item) = (0..TRIES).map(|_| self.proposal.draw(words)).find(accepts) else { break };
+                rest[0] = item;
                 filled += 1;
             }
         }
         if filled < out.len() {
-            let (drawn, free) = out.split_at_mut(filled);
-            let accepts = |item: &u32| !self.owned.contains(user, *item) && !drawn.contains(item);
-            self.draw_from((0..items as u32).filter(accepts), &mut words, free);
+            let (drawn, rest) = out.split_at_mut(filled);
+            let accepts = |item: &u32| free(*item) && !drawn.contains(item);
+            self.draw_from((0..items as u32).filter(accepts), words, rest);
         }
-        true
     }
 
     /// Fills `out` from the items `left`, by their weights.

@@ -5,7 +5,7 @@ use onebp_model::{
     Batches, Feed,
     encoder::{Bootstrap, LightGcn, Mf, Ngcf},
     loss::{Buir, Cml, Dcl, Dpcml, Hcl, Sfcml},
-    sampler::{Dynamic, Popularity, Sampler},
+    sampler::{Dynamic, Popularity, Sampler, TwoStage2019},
     update::{Cut, OneBp, Order, UpdateName},
 };
 
@@ -59,6 +59,10 @@ fn methods() -> Vec<Method> {
         Method { loss: Loss::Dcl(Dcl::default()), ..Method::TWO_BP },
         Method { sampler: Sampler::Dns(Dynamic { pool: 8 }), ..Method::TWO_BP },
         Method { sampler: Sampler::Hars(Dynamic { pool: 8 }), ..Method::ONE_BP },
+        Method {
+            sampler: Sampler::TwoStage2019(TwoStage2019 { pool: 30, ..TwoStage2019::default() }),
+            ..Method::ONE_BP
+        },
         Method { loss: hcl, sampler: Sampler::Popularity(Popularity::default()), ..Method::ONE_BP },
     ]
 }

@@ -4,6 +4,7 @@
 
 mod agreement;
 mod golden;
+mod samplers;
 mod updates;
 
 use onebp_data::Csr;

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     Aggregation, Batch, Embedding, Error, Hardness, Optimizer, Rule, Table, TableState, Touched,
-    optimizer::adam::Schedule, portable::ids,
+    hardest::log_weight, optimizer::adam::Schedule, portable::ids,
 };
 use burn::tensor::{Device, Tensor};
 use pulp::{Arch, Simd, WithSimd};
@@ -297,7 +297,7 @@ impl Embedding for HostTable {
             batch: &'a Batch,
             users: &'a [f32],
             items: &'a [f32],
-            closeness: bool,
+            hardness: Hardness,
             keys: Rows<'a>,
             dim: usize,
         }
@@ -311,10 +311,19 @@ impl Embedding for HostTable {
                         let place = place as usize;
                         // SAFETY: a row of the batch belongs to one user.
                         let keys = unsafe { self.keys.row(place) };
-                        for (key, &item) in keys.iter_mut().zip(&self.batch.items[place * width..]) {
+                        let items = &self.batch.items[place * width..];
+                        let positive = &self.items[items[0] as usize * self.dim..][..self.dim];
+                        let length = dot(simd, positive, positive).sqrt();
+                        for (key, &item) in keys.iter_mut().zip(items) {
                             let item = &self.items[item as usize * self.dim..][..self.dim];
-                            let length = if self.closeness { 0.5 * dot(simd, item, item) } else { 0.0 };
-                            *key = dot(simd, user, item) - length;
+                            *key = match self.hardness {
+                                Hardness::Product => dot(simd, user, item),
+                                Hardness::Closeness => dot(simd, user, item) - 0.5 * dot(simd, item, item),
+                                Hardness::Similarity => {
+                                    let cosine = dot(simd, positive, item) / length / dot(simd, item, item).sqrt();
+                                    log_weight(cosine, self.dim)
+                                }
+                            };
                         }
                     }
                 }
@@ -325,9 +334,8 @@ impl Embedding for HostTable {
         let (dim, width) = (self.dim(), batch.width());
         let mut values = vec![0.0; batch.items.len()];
         let (user_rows, item_rows) = (users.weights.as_slice(), self.weights.as_slice());
-        let closeness = hardness == Hardness::Closeness;
         let keys = Rows::new(&mut values, width);
-        let work = Keys { batch, users: user_rows, items: item_rows, closeness, keys, dim };
+        let work = Keys { batch, users: user_rows, items: item_rows, hardness, keys, dim };
         for_rows(self.arch, batch.touched_users.len(), dim, width, &work);
         Ok(values)
     }
