@@ -75,13 +75,15 @@ pub struct Chosen {
     rows: usize,
     batch: Batch,
     grouping: Option<Grouping>,
+    /// Of a row's pool: what counts first, then what counts among equals.
+    hardness: Vec<(u8, f32)>,
     order: Vec<u32>,
 }
 
 impl Chosen {
     /// For a table of `rows` items.
     pub fn new(rows: usize) -> Self {
-        Self { rows, batch: Batch::default(), grouping: None, order: Vec::new() }
+        Self { rows, batch: Batch::default(), grouping: None, hardness: Vec::new(), order: Vec::new() }
     }
 
     /// The batch that is left of `batch`, whose items have these `keys` `[B, W]`.
@@ -97,17 +99,17 @@ impl Chosen {
             chosen.items.extend_from_slice(&items[..positives]);
             let (pool, keys) = (&items[positives..], &keys[positives..]);
             let noise = batch.noise.get(row * width + positives..(row + 1) * width);
-            let hardness = |at: u32| {
-                let key = keys[at as usize];
-                match noise.map(|noise| noise[at as usize]) {
-                    None => (2, key),
-                    Some(noise) if noise == f32::NEG_INFINITY => (0, 0.0),
-                    Some(noise) if key == f32::NEG_INFINITY => (1, noise),
-                    Some(noise) => (2, key + noise),
-                }
+            let hardness = |(at, &key): (usize, &f32)| match noise.map(|noise| noise[at]) {
+                None => (2, key),
+                Some(f32::NEG_INFINITY) => (0, 0.0),
+                Some(noise) if key == f32::NEG_INFINITY => (1, noise),
+                Some(noise) => (2, key + noise),
             };
+            self.hardness.clear();
+            self.hardness.extend(keys.iter().enumerate().map(hardness));
+            let hardness = &self.hardness;
             let before = |a: &u32, b: &u32| {
-                let (of_a, of_b) = (hardness(*a), hardness(*b));
+                let (of_a, of_b) = (hardness[*a as usize], hardness[*b as usize]);
                 of_b.0.cmp(&of_a.0).then(of_b.1.total_cmp(&of_a.1)).then(a.cmp(b))
             };
             // A pool that starts anew holds all items that are left for its user: each once, before any comes again.

@@ -76,7 +76,8 @@ impl<'a> Shared<'a> {
 
     /// Fills `items` `[C]` with the pool of the row of `user` at `position` of `epoch`, and `noise` `[C]` with what is added
     /// to its log weights. The pool is the `shared` one, whose items that the user owns are marked by a noise of minus
-    /// infinity; or where that has fewer than S others, one of the user's own. Returns whether there was any item to draw.
+    /// infinity; or where that has fewer than S others, one of the user's own. Returns whether there was any item to draw;
+    /// without one, `items` are left alone.
     pub fn draw(
         &self,
         shared: &[u32],
@@ -84,22 +85,25 @@ impl<'a> Shared<'a> {
         items: &mut [u32],
         noise: &mut [f32],
     ) -> bool {
-        let owned = |item: u32| self.rows.owned().contains(user, item);
-        let others = shared.iter().filter(|&&item| !owned(item)).count();
-        let own = others < self.negatives;
-        if own {
-            if !self.rows.draw(user, epoch, position, items) {
-                noise.fill(f32::NEG_INFINITY);
-                return false;
-            }
-        } else {
+        let owned = self.rows.owned();
+        for (noise, &item) in noise.iter_mut().zip(shared) {
+            *noise = if owned.contains(user, item) { f32::NEG_INFINITY } else { 0.0 };
+        }
+        if noise.iter().filter(|noise| noise.is_finite()).count() >= self.negatives {
             items.copy_from_slice(shared);
+        } else if self.rows.draw(user, epoch, position, items) {
+            noise.fill(0.0);
+        } else {
+            noise.fill(f32::NEG_INFINITY);
+            return false;
         }
         let mut words = self.choices.words(epoch, position);
-        for (noise, &item) in noise.iter_mut().zip(&*items) {
+        for noise in noise {
             // In the middle of its interval, x is neither 0 nor 1.
             let x = (f64::from(words.word()) + 0.5) / 4_294_967_296.0;
-            *noise = if !own && owned(item) { f32::NEG_INFINITY } else { -(-x.ln()).ln() as f32 };
+            if noise.is_finite() {
+                *noise = -(-x.ln()).ln() as f32;
+            }
         }
         true
     }
