@@ -218,7 +218,17 @@ mod tests {
 
     fn batches(train: &Csr, batch_size: usize, keep_last: bool) -> Batches<'_> {
         let sampler = Static::new(train, Proposal::Uniform(40), 3, 9);
-        Batches { train, sampler, shared: false, positives: 1, whole_users: false, batch_size, keep_last, keep: None, seed: 9 }
+        Batches {
+            train,
+            sampler,
+            shared: false,
+            positives: 1,
+            whole_users: false,
+            batch_size,
+            keep_last,
+            keep: None,
+            seed: 9,
+        }
     }
 
     fn rows(epoch: &Epoch) -> Vec<(u32, u32, Vec<u32>)> {

@@ -42,6 +42,15 @@ pub trait Embedding: Sized {
     /// [`Error::Execution`] where the device fails.
     fn gather(&mut self, touched: &Touched, rows: &[u32]) -> Result<Tensor<2>, Error>;
 
+    /// All rows as they are before the next step, `[rows, d]`; `all` touches each at the place of its own number. Where it
+    /// shares the table's memory it must be gone before the table is written.
+    ///
+    /// # Errors
+    /// [`Error::Execution`] where the device fails.
+    fn whole(&mut self, all: &Touched) -> Result<Tensor<2>, Error> {
+        self.gather(all, &all.rows)
+    }
+
     /// Brings distinct rows to the last step, over the silent steps since they were last moved: what a gather does before it
     /// reads.
     ///

@@ -30,9 +30,9 @@ impl Rig {
         let on_gpu = self.device.name == DeviceName::Wgpu;
         let open =
             matches!(method.loss, Loss::Sfcml(_)) || matches!(method.loss, Loss::Cml(cml) if cml.covariance > 0.0);
-        let looks_up = matches!(method.encoder, Encoder::Mf(_)) && !open;
+        let closed = !matches!(method.encoder, Encoder::Bootstrap(_)) && !open;
         self.engine != EngineName::Fused
-            || (looks_up && (!on_gpu || (method.loss == Loss::INFO_NCE && method.encoder == Encoder::MF)))
+            || (closed && (!on_gpu || (method.loss == Loss::INFO_NCE && method.encoder == Encoder::MF)))
     }
 }
 

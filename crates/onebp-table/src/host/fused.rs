@@ -14,13 +14,13 @@
 
 use super::{
     HostTable,
+    scores::{OfItems, Outlet, Scores, vectors},
     shared::Rows,
-    simd::{Add, Exp, Scale, Set, apply, dot, prefetch_at, square_distance},
+    simd::{Add, Set, apply},
     state::Open,
-    sum::Gradients,
     table::{RowWork, Step, for_rows},
 };
-use crate::{Batch, Embedding, Error, Follow, FusedStep, Grouping, Outcome, RowLoss, Score, Spread, Touched};
+use crate::{Batch, Embedding, Error, Follow, FusedStep, Grouping, RowLoss, Score, Spread, Touched};
 use pulp::Simd;
 use std::{
     ops::Range,
@@ -57,221 +57,50 @@ pub struct HostStep {
 /// Names of the passes: rows late for the step, and the three above, the first of which may move items or not.
 const PASSES: [&str; 5] = ["catch-up", "scores", "scores + optimizer", "optimizer", "following"];
 
-/// Vectors of a user at most.
-const MOST_VECTORS: usize = 64;
-
-/// Pass 1.
-struct Scores<'a> {
+/// Moves users, and items of a table that no cache holds, while they are at hand.
+struct Moves<'a> {
     batch: &'a Batch,
-    /// 1 / T.
-    sharpness: f32,
-    share: f32,
     users: &'a [f32],
     items: &'a Rows<'a>,
-    /// Width of an item, d.
     dim: usize,
-    /// Vectors of a user, C.
-    vectors: usize,
     score: Score,
-    /// Whether items come from beyond the caches.
-    far: bool,
-    /// The optimizer of items that are moved here.
-    moving: Option<&'a Open<'a>>,
-    factors: Rows<'a>,
-    /// The user vector of every place.
-    chosen: Rows<'a, u32>,
-    losses: Rows<'a>,
-    counted: Rows<'a>,
-    loss: Option<&'a dyn RowLoss>,
-    /// The penalty on the vectors of users, its weight divided by the number of users.
-    spread: Option<Spread>,
+    /// The optimizer of items that are moved where they have no other place in the batch.
+    lone: Option<&'a Open<'a>>,
     /// Where users learn: their optimizer, and the staging buffer.
     learning: Option<(Open<'a>, Rows<'a>)>,
 }
 
-impl RowWork for Scores<'_> {
+impl Outlet for Moves<'_> {
     #[inline(always)]
-    fn run<S: Simd>(&self, simd: S, range: Range<usize>, scratch: &mut [f32]) {
-        let (width, user_dim) = (self.batch.width(), self.dim * self.vectors);
-        let (g, spare) = scratch.split_at_mut(user_dim);
-        let plain = self.vectors == 1 && self.score == Score::Product;
-        let mut at = self.batch.touched_users.starts[range.start] as usize;
-        for q in range {
-            let id = self.batch.touched_users.rows[q] as usize;
-            let user = &self.users[id * user_dim..(id + 1) * user_dim];
-            let mut first = true;
-            // Factors of a user's own vectors, which distances depend on.
-            let mut own = [0.0; MOST_VECTORS];
-            if !plain {
-                g.fill(0.0);
-            }
-            for &place in self.batch.touched_users.places(q) {
-                let place = place as usize;
-                let ids = &self.batch.items[place * width..(place + 1) * width];
-                // The places of a chunk follow each other.
-                at += 1;
-                if self.far
-                    && let Some(&next) = self.batch.touched_users.places.get(at)
-                {
-                    let next = next as usize * width;
-                    self.batch.items[next..next + width].iter().for_each(|&item| {
-                        let (first, length) = self.items.place(item as usize);
-                        prefetch_at(first, length);
-                    });
-                    if let Some(state) = self.moving {
-                        ids.iter().for_each(|&item| state.prefetch(item as usize));
-                    }
-                }
-                // SAFETY: a row of the batch belongs to one user.
-                let (factors, chosen) = unsafe { (self.factors.row(place), self.chosen.row(place)) };
-                // SAFETY: as above.
-                let (loss, counted) = unsafe { (self.losses.row(place), self.counted.row(place)) };
-                for ((factor, chosen), &item) in factors.iter_mut().zip(&mut *chosen).zip(ids) {
-                    let (score, vector) = self.best(simd, user, self.item(item));
-                    *factor = score * self.sharpness;
-                    *chosen = (id * self.vectors + vector) as u32;
-                }
-                let weight = self.batch.weights[place] * self.share;
-                let outcome = self.slopes(simd, factors);
-                loss[0] = weight * outcome.loss;
-                counted[0] = if outcome.counted { weight } else { 0.0 };
-                let scale = weight * self.sharpness * self.steepness();
-                factors.iter_mut().for_each(|factor| *factor *= scale);
-                if self.learning.is_some() {
-                    for ((&factor, &chosen), &item) in factors.iter().zip(&*chosen).zip(ids) {
-                        let item = self.item(item);
-                        if plain {
-                            match std::mem::take(&mut first) {
-                                true => apply(simd, &Set(factor), [&mut *g], [item]),
-                                false => apply(simd, &Add(factor), [&mut *g], [item]),
-                            }
-                        } else {
-                            let vector = chosen as usize - id * self.vectors;
-                            own[vector] -= factor;
-                            apply(simd, &Add(factor), [&mut g[vector * self.dim..][..self.dim]], [item]);
-                        }
-                    }
-                }
-                if let Some(state) = self.moving {
-                    // SAFETY: as above.
-                    unsafe { self.move_lone_items(simd, place, factors, chosen, state, spare) };
-                }
-            }
-            if let Some((state, staged)) = &self.learning {
-                if self.score == Score::Distance {
-                    for ((g, user), &own) in g.chunks_exact_mut(self.dim).zip(user.chunks_exact(self.dim)).zip(&own) {
-                        apply(simd, &Add(own), [g], [user]);
-                    }
-                }
-                if let (Some(spread), Some(&place)) = (&self.spread, self.batch.touched_users.places(q).first()) {
-                    // SAFETY: a row of the batch belongs to one user.
-                    let loss = unsafe { self.losses.row(place as usize) };
-                    loss[0] += spread_apart(simd, spread, user, g, &mut spare[..self.dim]);
-                }
-                // SAFETY: users are distinct.
-                unsafe {
-                    let new = staged.row(q);
-                    new.copy_from_slice(user);
-                    state.advance_along_sum(simd, id, self.batch.touched_users.rest[q], new, g);
-                }
-            }
-        }
-    }
-}
-
-/// Adds the gradient of [`Spread`] at a user's vectors `[C d]` to `g`; returns the penalty. `mean` is scratch, `[d]`.
-#[inline(always)]
-fn spread_apart<S: Simd>(simd: S, spread: &Spread, user: &[f32], g: &mut [f32], mean: &mut [f32]) -> f32 {
-    let dim = mean.len();
-    let vectors = (user.len() / dim) as f32;
-    mean.fill(0.0);
-    for vector in user.chunks_exact(dim) {
-        apply(simd, &Add(1.0 / vectors), [&mut *mean], [vector]);
-    }
-    let mut delta = 0.0;
-    for vector in user.chunks_exact(dim) {
-        delta += square_distance(simd, vector, mean);
-    }
-    let (penalty, slope) = spread.of(delta / (vectors - 1.0));
-    let factor = spread.weight * slope * 2.0 / (vectors - 1.0);
-    if factor != 0.0 {
-        for (g, vector) in g.chunks_exact_mut(dim).zip(user.chunks_exact(dim)) {
-            apply(simd, &Add(factor), [&mut *g], [vector]);
-            apply(simd, &Add(-factor), [g], [&*mean]);
-        }
-    }
-    spread.weight * penalty
-}
-
-impl Scores<'_> {
-    /// Turns the scores of a row into the slopes of its loss.
-    #[inline(always)]
-    fn slopes<S: Simd>(&self, simd: S, scores: &mut [f32]) -> Outcome {
-        if let Some(loss) = self.loss {
-            return loss.slopes(scores);
-        }
-        let loss = soften(simd, scores);
-        scores[0] -= 1.0;
-        Outcome { loss, counted: false }
-    }
-
-    /// The best score of a user's vectors with an item, and which vector has it.
-    #[inline(always)]
-    fn best<S: Simd>(&self, simd: S, user: &[f32], item: &[f32]) -> (f32, usize) {
-        if self.vectors == 1 {
-            return (self.score_of(simd, user, item), 0);
-        }
-        let mut best = (f32::NEG_INFINITY, 0);
-        for (which, vector) in user.chunks_exact(self.dim).enumerate() {
-            let score = self.score_of(simd, vector, item);
-            // What is not a number shows.
-            if score > best.0 || score.is_nan() {
-                best = (score, which);
-            }
-        }
-        best
+    fn wants_users(&self) -> bool {
+        self.learning.is_some()
     }
 
     #[inline(always)]
-    fn score_of<S: Simd>(&self, simd: S, user: &[f32], item: &[f32]) -> f32 {
-        match self.score {
-            Score::Product => dot(simd, user, item),
-            Score::Distance => -square_distance(simd, user, item),
-        }
-    }
-
-    /// Slope of a score along the vectors that it is made of: d <u, v> = u dv, d -|u - v|^2 = 2 (u - v) dv.
-    #[inline(always)]
-    fn steepness(&self) -> f32 {
-        match self.score {
-            Score::Product => 1.0,
-            Score::Distance => 2.0,
+    fn prefetch(&self, items: &[u32]) {
+        if let Some(state) = self.lone {
+            items.iter().for_each(|&item| state.prefetch(item as usize));
         }
     }
 
     #[inline(always)]
-    fn item(&self, item: u32) -> &[f32] {
-        // SAFETY: an item is moved by the thread that has its only place, after it was read, or not at all in this pass.
-        unsafe { self.items.read(item as usize) }
+    unsafe fn user<S: Simd>(&self, simd: S, q: usize, user: &[f32], g: &mut [f32]) {
+        let Some((state, staged)) = &self.learning else { return };
+        let touched = &self.batch.touched_users;
+        // SAFETY: users are distinct.
+        unsafe {
+            let new = staged.row(q);
+            new.copy_from_slice(user);
+            state.advance_along_sum(simd, touched.rows[q] as usize, touched.rest[q], new, g);
+        }
     }
 
     /// Moves those items of a row of the batch that have no other place.
-    ///
-    /// # Safety
-    /// No other thread may be at this row.
     #[inline(always)]
-    unsafe fn move_lone_items<S: Simd>(
-        &self,
-        simd: S,
-        place: usize,
-        factors: &[f32],
-        chosen: &[u32],
-        state: &Open,
-        scratch: &mut [f32],
-    ) {
+    unsafe fn items<S: Simd>(&self, simd: S, place: usize, factors: &[f32], chosen: &[u32], scratch: &mut [f32]) {
+        let Some(state) = self.lone else { return };
         let touched = &self.batch.touched_items;
         let slots = &touched.slots[place * factors.len()..];
-        let scratch = &mut scratch[..self.dim];
         for ((&factor, &chosen), &slot) in factors.iter().zip(chosen).zip(slots) {
             let slot = slot as usize;
             if !touched.is_lone(slot) {
@@ -290,45 +119,6 @@ impl Scores<'_> {
                     state.advance_along_one(simd, (item, rest), w, (factor, user), scratch);
                 }
             }
-        }
-    }
-}
-
-/// Turns scores into their softmax; returns LSE(scores) - scores[0], the loss of the row.
-#[inline(always)]
-fn soften<S: Simd>(simd: S, scores: &mut [f32]) -> f32 {
-    let first = scores[0];
-    // 0, or no number where a score is none: maxima pass over those.
-    let strange = 0.0 * scores.iter().sum::<f32>();
-    let highest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    apply(simd, &Exp(highest), [&mut *scores], []);
-    let total: f32 = scores.iter().sum();
-    apply(simd, &Scale(1.0 / total), [scores], []);
-    total.ln() + highest - first + strange
-}
-
-/// Pass 2: the gradient of an item is the sum of its places' user vectors, each times its factor; for distances less the
-/// item itself times the sum of these factors.
-struct OfItems<'a> {
-    factors: &'a [f32],
-    chosen: &'a [u32],
-    users: &'a [f32],
-    score: Score,
-    dim: usize,
-}
-
-impl Gradients for OfItems<'_> {
-    #[inline(always)]
-    fn of(&self, place: usize) -> (f32, &[f32]) {
-        let user = self.chosen[place] as usize;
-        (self.factors[place], &self.users[user * self.dim..(user + 1) * self.dim])
-    }
-
-    #[inline(always)]
-    fn own(&self, places: &[u32]) -> f32 {
-        match self.score {
-            Score::Product => 0.0,
-            Score::Distance => places.iter().fold(0.0, |own, &place| own - self.factors[place as usize]),
         }
     }
 }
@@ -356,16 +146,6 @@ impl HostStep {
     /// For another loss than InfoNCE, of scores divided by `temperature`.
     pub fn with_loss(loss: Box<dyn RowLoss>, temperature: f64, follow: Follow) -> Self {
         Self { loss: Some(loss), ..Self::new(temperature, follow) }
-    }
-
-    /// Vectors of a user, C: users are that many times as wide as items.
-    fn vectors(users: &HostTable, items: &HostTable) -> Result<usize, Error> {
-        let vectors = users.dim() / items.dim().max(1);
-        if vectors * items.dim() == users.dim() && (1..=MOST_VECTORS).contains(&vectors) {
-            return Ok(vectors);
-        }
-        let widths = format!("users are {} wide, items {}", users.dim(), items.dim());
-        Err(Error::Execution(format!("{widths}: a user has 1 to {MOST_VECTORS} vectors as wide as an item")))
     }
 }
 
@@ -397,7 +177,7 @@ impl FusedStep for HostStep {
             return Ok(());
         }
         let (dim, width, arch) = (items.dim(), batch.width(), users.arch());
-        let vectors = Self::vectors(users, items)?;
+        let vectors = vectors(users.dim(), items.dim())?;
         let user_dim = users.dim();
         let score = self.loss.as_ref().map_or(Score::Product, |loss| loss.score());
         let spread = self.loss.as_ref().and_then(|loss| loss.spread()).filter(|_| vectors > 1);
@@ -436,14 +216,21 @@ impl FusedStep for HostStep {
             vectors,
             score,
             far,
-            moving: item_state.filter(|_| far),
             loss: self.loss.as_deref(),
             spread: spread.map(|spread| Spread { weight: spread.weight / batch.touched_users.len() as f32, ..spread }),
             factors: Rows::new(&mut self.factors, width),
             chosen: Rows::new(&mut self.chosen, width),
             losses: Rows::new(&mut self.row_losses, 1),
             counted: Rows::new(&mut self.row_counted, 1),
-            learning,
+            outlet: Moves {
+                batch,
+                users: users.weights.as_slice(),
+                items: &item_rows,
+                dim,
+                score,
+                lone: item_state.filter(|_| far),
+                learning,
+            },
         };
         for_rows(arch, batch.touched_users.len(), user_dim, width, &scores);
         self.losses.push(self.row_losses.iter().sum());

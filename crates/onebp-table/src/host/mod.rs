@@ -4,11 +4,13 @@
 //! added up in the order of the batch. So the bytes do not depend on the number of threads, and nothing waits for a lock.
 
 mod fused;
+mod gradients;
 mod lent;
 mod machine;
 mod memory;
 mod projection;
 mod rules;
+mod scores;
 mod shared;
 mod simd;
 mod sparse;
@@ -17,6 +19,7 @@ mod sum;
 mod table;
 
 pub use fused::HostStep;
+pub use gradients::HostGradients;
 pub use machine::{Machine, peak_memory};
 pub use sparse::HostSparse;
 pub use table::{HostTable, view_of};

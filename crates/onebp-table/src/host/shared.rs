@@ -21,6 +21,14 @@ impl<'a, T> Rows<'a, T> {
         Self { first: values.as_mut_ptr(), rows: values.len() / dim.max(1), dim, borrowed: PhantomData }
     }
 
+    /// Rows of a matrix that nobody writes.
+    ///
+    /// # Safety
+    /// [`Rows::row`] must not be called on it.
+    pub unsafe fn read_only(values: &'a [T], dim: usize) -> Self {
+        Self { first: values.as_ptr().cast_mut(), rows: values.len() / dim.max(1), dim, borrowed: PhantomData }
+    }
+
     /// Row `row`.
     ///
     /// # Safety

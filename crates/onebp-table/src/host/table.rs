@@ -2,6 +2,7 @@
 
 use super::{
     HostSparse,
+    lent::{Lent, Strided},
     memory::Memory,
     shared::Rows,
     simd::{Add, Mix, apply, dot, prefetch, prefetch_at},
@@ -9,8 +10,8 @@ use super::{
     sum::{Gradients, sum},
 };
 use crate::{
-    Aggregation, Batch, Embedding, Error, Hardness, Optimizer, Rule, Table, TableState, Touched,
-    hardest::log_weight, optimizer::adam::Schedule, portable::ids,
+    Aggregation, Batch, Embedding, Error, Hardness, Optimizer, Rule, Table, TableState, Touched, hardest::log_weight,
+    optimizer::adam::Schedule, portable::ids,
 };
 use burn::tensor::{Device, Tensor};
 use pulp::{Arch, Simd, WithSimd};
@@ -153,14 +154,14 @@ impl<G: Gradients> RowWork for Step<'_, G> {
 
 /// Rows of a gradient tensor, one for each place.
 struct OfPlaces<'a> {
-    values: &'a [f32],
+    rows: Strided<'a>,
     dim: usize,
 }
 
 impl Gradients for OfPlaces<'_> {
     #[inline(always)]
     fn of(&self, place: usize) -> (f32, &[f32]) {
-        (1.0, &self.values[place * self.dim..(place + 1) * self.dim])
+        (1.0, self.rows.row(place, 0, self.dim))
     }
 }
 
@@ -179,6 +180,11 @@ impl Embedding for HostTable {
             arch: Arch::new(),
             device: device.clone().without_autodiff(),
         })
+    }
+
+    fn whole(&mut self, all: &Touched) -> Result<Tensor<2>, Error> {
+        self.settle(all)?;
+        Ok(self.weights.tensor())
     }
 
     fn settle(&mut self, touched: &Touched) -> Result<(), Error> {
@@ -217,15 +223,14 @@ impl Embedding for HostTable {
     }
 
     fn update(&mut self, touched: &Touched, gradients: Tensor<2>) -> Result<(), Error> {
-        let failed = |error: String| Error::Execution(error);
-        let data = gradients.try_into_data().map_err(|error| failed(format!("{error:?}")))?;
-        let values = data.as_slice::<f32>().map_err(|error| failed(format!("{error:?}")))?;
         let (arch, dim, far) = (self.arch, self.dim(), self.far);
+        let lent = Lent::new(&gradients, &self.device)?;
+        let rows = lent.rows();
         let all: Vec<u32> = (0..touched.len() as u32).collect();
         let (weights, Some(state)) = self.open() else {
             return Err(Error::Execution("the table has no optimizer".into()));
         };
-        let gradients = &OfPlaces { values, dim };
+        let gradients = &OfPlaces { rows, dim };
         let step = Step { touched, moving: &all, weights: &weights, state: &state, gradients, far, dim };
         for_rows(arch, all.len(), dim, 1, &step);
         self.finish_step();

@@ -56,7 +56,8 @@ impl<E: Embedding> Graph<E> {
         })
     }
 
-    fn outputs(&self) -> Result<Tensor<2>, Error> {
+    /// Embeddings of all nodes in the step under way, `[M + N, D]`.
+    pub fn outputs(&self) -> Result<Tensor<2>, Error> {
         self.outputs.clone().ok_or_else(|| Error::Execution("rows before the step began".into()))
     }
 
@@ -69,6 +70,30 @@ impl<E: Embedding> Graph<E> {
             users: outputs.clone().select(0, ids(&batch.users, &self.device)),
             items: outputs.select(0, ids(&items, &self.device)),
         })
+    }
+
+    /// Moves what learns, along the gradient of the embeddings of all nodes.
+    pub fn descend(&mut self, towers: &mut Towers<E>, gradient: Tensor<2>) -> Result<(), Error> {
+        self.dropout.next();
+        self.outputs = None;
+        let gradient = match (&self.encoder, self.trace.take()) {
+            (Encoder::Ngcf(ngcf), Some(trace)) => {
+                let adjoint = self.adjoint.as_ref().unwrap_or(&self.matrix);
+                let (gradient, of_weights) = ngcf.backward(gradient, trace, &self.weights.values, adjoint)?;
+                self.weights.learn(of_weights);
+                gradient
+            }
+            // Linear and symmetric: the adjoint is the encoder.
+            (encoder, _) => encoder.forward(gradient, &[], &self.matrix)?,
+        };
+        let ([nodes, dim], users) = (gradient.dims(), self.all.users.len());
+        if self.learns.users {
+            towers.users.update(&self.all.users, gradient.clone().slice([0..users, 0..dim]))?;
+        }
+        if self.learns.items {
+            towers.items.update(&self.all.items, gradient.slice([users..nodes, 0..dim]))?;
+        }
+        Ok(())
     }
 
     /// Puts gradients of a batch's rows where they were taken: each node's are added up in the order of its places.
@@ -102,8 +127,8 @@ impl<E: Embedding> Graph<E> {
 
 impl<E: Embedding + Send> Encoding<E> for Graph<E> {
     fn begin(&mut self, towers: &mut Towers<E>) -> Result<(), Error> {
-        let users = towers.users.gather(&self.all.users, &self.all.users.rows)?;
-        let items = towers.items.gather(&self.all.items, &self.all.items.rows)?;
+        let users = towers.users.whole(&self.all.users)?;
+        let items = towers.items.whole(&self.all.items)?;
         let inputs = Tensor::cat(vec![users, items], 0);
         let outputs = match &self.encoder {
             Encoder::Ngcf(ngcf) => {
@@ -134,27 +159,10 @@ impl<E: Embedding + Send> Encoding<E> for Graph<E> {
         batch: &Batch,
         gradients: Sides<Option<Tensor<2>>>,
     ) -> Result<(), Error> {
-        self.dropout.next();
-        self.outputs = None;
-        let Some(gradient) = self.scatter(batch, gradients)? else { return Ok(()) };
-        let gradient = match (&self.encoder, self.trace.take()) {
-            (Encoder::Ngcf(ngcf), Some(trace)) => {
-                let adjoint = self.adjoint.as_ref().unwrap_or(&self.matrix);
-                let (gradient, of_weights) = ngcf.backward(gradient, trace, &self.weights.values, adjoint)?;
-                self.weights.learn(of_weights);
-                gradient
-            }
-            // Linear and symmetric: the adjoint is the encoder.
-            (encoder, _) => encoder.forward(gradient, &[], &self.matrix)?,
-        };
-        let ([nodes, dim], users) = (gradient.dims(), self.all.users.len());
-        if self.learns.users {
-            towers.users.update(&self.all.users, gradient.clone().slice([0..users, 0..dim]))?;
+        match self.scatter(batch, gradients)? {
+            Some(gradient) => self.descend(towers, gradient),
+            None => Ok(()),
         }
-        if self.learns.items {
-            towers.items.update(&self.all.items, gradient.slice([users..nodes, 0..dim]))?;
-        }
-        Ok(())
     }
 
     /// Rows of a side that does not learn are made of rows of the other one too.

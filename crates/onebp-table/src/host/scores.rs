@@ -1,0 +1,281 @@
+//! Pass over the users of a batch: scores, the loss's slopes there, and what these bring to users.
+//!
+//! For each row of the batch the scores of its user with its items become the loss's slopes, and from there factors: the
+//! gradient of a row of either table is the sum over its places of a factor times the other row; for distances, less the sum of
+//! these factors times the row itself. What becomes of a user's gradient, and of items while they are at hand, is up to an
+//! [`Outlet`].
+
+use super::{
+    shared::Rows,
+    simd::{Add, Exp, Scale, Set, apply, dot, prefetch_at, square_distance},
+    sum::Gradients,
+    table::RowWork,
+};
+use crate::{Batch, Error, Outcome, RowLoss, Score, Spread};
+use pulp::Simd;
+use std::ops::Range;
+
+/// What becomes of gradients.
+pub trait Outlet: Sync {
+    /// Whether gradients of users are wanted.
+    fn wants_users(&self) -> bool;
+
+    /// Asks the cache for what [`Outlet::items`] will need.
+    fn prefetch(&self, items: &[u32]) {
+        let _ = items;
+    }
+
+    /// The gradient `g` of the `q`-th distinct user of the batch, `user`.
+    ///
+    /// # Safety
+    /// No other thread may be at this user.
+    unsafe fn user<S: Simd>(&self, simd: S, q: usize, user: &[f32], g: &mut [f32]);
+
+    /// The items of row `place` of the batch, at hand, with their factors and user vectors. `scratch` is as long as an item.
+    ///
+    /// # Safety
+    /// No other thread may be at this row of the batch.
+    unsafe fn items<S: Simd>(&self, simd: S, place: usize, factors: &[f32], chosen: &[u32], scratch: &mut [f32]) {
+        let _ = (simd, place, factors, chosen, scratch);
+    }
+}
+
+/// Vectors of a user at most.
+const MOST_VECTORS: usize = 64;
+
+/// Vectors of a user, C, where users are `users` wide and items `items`.
+///
+/// # Errors
+/// [`Error::Execution`] where users are not some vectors as wide as an item.
+pub fn vectors(users: usize, items: usize) -> Result<usize, Error> {
+    let vectors = users / items.max(1);
+    if vectors * items == users && (1..=MOST_VECTORS).contains(&vectors) {
+        return Ok(vectors);
+    }
+    let widths = format!("users are {users} wide, items {items}");
+    Err(Error::Execution(format!("{widths}: a user has 1 to {MOST_VECTORS} vectors as wide as an item")))
+}
+
+/// The pass.
+pub struct Scores<'a, O> {
+    pub batch: &'a Batch,
+    /// 1 / T.
+    pub sharpness: f32,
+    pub share: f32,
+    pub users: &'a [f32],
+    pub items: &'a Rows<'a>,
+    /// Width of an item, d.
+    pub dim: usize,
+    /// Vectors of a user, C.
+    pub vectors: usize,
+    pub score: Score,
+    /// Whether items come from beyond the caches.
+    pub far: bool,
+    pub factors: Rows<'a>,
+    /// The user vector of every place.
+    pub chosen: Rows<'a, u32>,
+    pub losses: Rows<'a>,
+    pub counted: Rows<'a>,
+    pub loss: Option<&'a dyn RowLoss>,
+    /// The penalty on the vectors of users, its weight divided by the number of users.
+    pub spread: Option<Spread>,
+    pub outlet: O,
+}
+
+impl<O: Outlet> RowWork for Scores<'_, O> {
+    #[inline(always)]
+    fn run<S: Simd>(&self, simd: S, range: Range<usize>, scratch: &mut [f32]) {
+        let (width, user_dim) = (self.batch.width(), self.dim * self.vectors);
+        let (g, spare) = scratch.split_at_mut(user_dim);
+        let plain = self.vectors == 1 && self.score == Score::Product;
+        let mut at = self.batch.touched_users.starts[range.start] as usize;
+        for q in range {
+            let id = self.batch.touched_users.rows[q] as usize;
+            let user = &self.users[id * user_dim..(id + 1) * user_dim];
+            let mut first = true;
+            // Factors of a user's own vectors, which distances depend on.
+            let mut own = [0.0; MOST_VECTORS];
+            if !plain {
+                g.fill(0.0);
+            }
+            for &place in self.batch.touched_users.places(q) {
+                let place = place as usize;
+                let ids = &self.batch.items[place * width..(place + 1) * width];
+                // The places of a chunk follow each other.
+                at += 1;
+                if self.far
+                    && let Some(&next) = self.batch.touched_users.places.get(at)
+                {
+                    let next = next as usize * width;
+                    self.batch.items[next..next + width].iter().for_each(|&item| {
+                        let (first, length) = self.items.place(item as usize);
+                        prefetch_at(first, length);
+                    });
+                    self.outlet.prefetch(ids);
+                }
+                // SAFETY: a row of the batch belongs to one user.
+                let (factors, chosen) = unsafe { (self.factors.row(place), self.chosen.row(place)) };
+                // SAFETY: as above.
+                let (loss, counted) = unsafe { (self.losses.row(place), self.counted.row(place)) };
+                for ((factor, chosen), &item) in factors.iter_mut().zip(&mut *chosen).zip(ids) {
+                    let (score, vector) = self.best(simd, user, self.item(item));
+                    *factor = score * self.sharpness;
+                    *chosen = (id * self.vectors + vector) as u32;
+                }
+                let weight = self.batch.weights[place] * self.share;
+                let outcome = self.slopes(simd, factors);
+                loss[0] = weight * outcome.loss;
+                counted[0] = if outcome.counted { weight } else { 0.0 };
+                let scale = weight * self.sharpness * self.steepness();
+                factors.iter_mut().for_each(|factor| *factor *= scale);
+                if self.outlet.wants_users() {
+                    for ((&factor, &chosen), &item) in factors.iter().zip(&*chosen).zip(ids) {
+                        let item = self.item(item);
+                        if plain {
+                            match std::mem::take(&mut first) {
+                                true => apply(simd, &Set(factor), [&mut *g], [item]),
+                                false => apply(simd, &Add(factor), [&mut *g], [item]),
+                            }
+                        } else {
+                            let vector = chosen as usize - id * self.vectors;
+                            own[vector] -= factor;
+                            apply(simd, &Add(factor), [&mut g[vector * self.dim..][..self.dim]], [item]);
+                        }
+                    }
+                }
+                // SAFETY: as above.
+                unsafe { self.outlet.items(simd, place, factors, chosen, &mut spare[..self.dim]) };
+            }
+            if self.outlet.wants_users() {
+                if self.score == Score::Distance {
+                    for ((g, user), &own) in g.chunks_exact_mut(self.dim).zip(user.chunks_exact(self.dim)).zip(&own) {
+                        apply(simd, &Add(own), [g], [user]);
+                    }
+                }
+                if let (Some(spread), Some(&place)) = (&self.spread, self.batch.touched_users.places(q).first()) {
+                    // SAFETY: a row of the batch belongs to one user.
+                    let loss = unsafe { self.losses.row(place as usize) };
+                    loss[0] += spread_apart(simd, spread, user, g, &mut spare[..self.dim]);
+                }
+                // SAFETY: users are distinct.
+                unsafe { self.outlet.user(simd, q, user, g) };
+            }
+        }
+    }
+}
+
+/// Adds the gradient of [`Spread`] at a user's vectors `[C d]` to `g`; returns the penalty. `mean` is scratch, `[d]`.
+#[inline(always)]
+fn spread_apart<S: Simd>(simd: S, spread: &Spread, user: &[f32], g: &mut [f32], mean: &mut [f32]) -> f32 {
+    let dim = mean.len();
+    let vectors = (user.len() / dim) as f32;
+    mean.fill(0.0);
+    for vector in user.chunks_exact(dim) {
+        apply(simd, &Add(1.0 / vectors), [&mut *mean], [vector]);
+    }
+    let mut delta = 0.0;
+    for vector in user.chunks_exact(dim) {
+        delta += square_distance(simd, vector, mean);
+    }
+    let (penalty, slope) = spread.of(delta / (vectors - 1.0));
+    let factor = spread.weight * slope * 2.0 / (vectors - 1.0);
+    if factor != 0.0 {
+        for (g, vector) in g.chunks_exact_mut(dim).zip(user.chunks_exact(dim)) {
+            apply(simd, &Add(factor), [&mut *g], [vector]);
+            apply(simd, &Add(-factor), [g], [&*mean]);
+        }
+    }
+    spread.weight * penalty
+}
+
+impl<O> Scores<'_, O> {
+    /// Turns the scores of a row into the slopes of its loss.
+    #[inline(always)]
+    fn slopes<S: Simd>(&self, simd: S, scores: &mut [f32]) -> Outcome {
+        if let Some(loss) = self.loss {
+            return loss.slopes(scores);
+        }
+        let loss = soften(simd, scores);
+        scores[0] -= 1.0;
+        Outcome { loss, counted: false }
+    }
+
+    /// The best score of a user's vectors with an item, and which vector has it.
+    #[inline(always)]
+    fn best<S: Simd>(&self, simd: S, user: &[f32], item: &[f32]) -> (f32, usize) {
+        if self.vectors == 1 {
+            return (self.score_of(simd, user, item), 0);
+        }
+        let mut best = (f32::NEG_INFINITY, 0);
+        for (which, vector) in user.chunks_exact(self.dim).enumerate() {
+            let score = self.score_of(simd, vector, item);
+            // What is not a number shows.
+            if score > best.0 || score.is_nan() {
+                best = (score, which);
+            }
+        }
+        best
+    }
+
+    #[inline(always)]
+    fn score_of<S: Simd>(&self, simd: S, user: &[f32], item: &[f32]) -> f32 {
+        match self.score {
+            Score::Product => dot(simd, user, item),
+            Score::Distance => -square_distance(simd, user, item),
+        }
+    }
+
+    /// Slope of a score along the vectors that it is made of: d <u, v> = u dv, d -|u - v|^2 = 2 (u - v) dv.
+    #[inline(always)]
+    fn steepness(&self) -> f32 {
+        match self.score {
+            Score::Product => 1.0,
+            Score::Distance => 2.0,
+        }
+    }
+
+    #[inline(always)]
+    fn item(&self, item: u32) -> &[f32] {
+        // SAFETY: an item is moved by the thread that has its only place, after it was read, or not at all in this pass.
+        unsafe { self.items.read(item as usize) }
+    }
+}
+
+/// Turns scores into their softmax; returns LSE(scores) - scores[0], the loss of the row.
+#[inline(always)]
+fn soften<S: Simd>(simd: S, scores: &mut [f32]) -> f32 {
+    let first = scores[0];
+    // 0, or no number where a score is none: maxima pass over those.
+    let strange = 0.0 * scores.iter().sum::<f32>();
+    let highest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    apply(simd, &Exp(highest), [&mut *scores], []);
+    let total: f32 = scores.iter().sum();
+    apply(simd, &Scale(1.0 / total), [scores], []);
+    total.ln() + highest - first + strange
+}
+
+/// The gradient of an item: the sum of its places' user vectors, each times its factor; for distances less the
+/// item itself times the sum of these factors.
+pub struct OfItems<'a> {
+    pub factors: &'a [f32],
+    pub chosen: &'a [u32],
+    pub users: &'a [f32],
+    pub score: Score,
+    pub dim: usize,
+}
+
+impl Gradients for OfItems<'_> {
+    #[inline(always)]
+    fn of(&self, place: usize) -> (f32, &[f32]) {
+        let user = self.chosen[place] as usize;
+        (self.factors[place], &self.users[user * self.dim..(user + 1) * self.dim])
+    }
+
+    #[inline(always)]
+    fn own(&self, places: &[u32]) -> f32 {
+        match self.score {
+            Score::Product => 0.0,
+            Score::Distance => places.iter().fold(0.0, |own, &place| own - self.factors[place as usize]),
+        }
+    }
+}
