@@ -3,6 +3,7 @@
 //! | loss | of a row with positive s+ and negatives s-, scores over T | score | source |
 //! |---|---|---|---|
 //! | `info-nce` | -log(e^s+ / (e^s+ + R)), R = sum e^s- | <u, v> | van den Oord et al., 2018 |
+//! | `bpr` | mean log(1 + e^(s- - s+)) | <u, v> | Rendle et al., UAI 2009 |
 //! | `dcl` | R without the positives that hide among negatives | <u, v> | Chuang et al., NeurIPS 2020 |
 //! | `hcl` | the same, R weighted towards hard negatives | <u, v> | Robinson et al., ICLR 2021 |
 //! | `cml` | mean max(0, m - s+ + s-) | -\|u - v\|^2 | Hsieh et al., WWW 2017 |
@@ -12,6 +13,7 @@
 //!
 //! A loss is a file with a type that implements [`Objective`], and its line in the list below.
 
+mod bpr;
 mod buir;
 mod cml;
 mod dcl;
@@ -21,6 +23,7 @@ mod info_nce;
 mod objective;
 mod sfcml;
 
+pub use bpr::Bpr;
 pub use buir::Buir;
 pub use cml::Cml;
 pub use dcl::Dcl;
@@ -60,6 +63,8 @@ macro_rules! losses {
 losses! {
     /// InfoNCE.
     InfoNce,
+    /// Pairs of a positive and a negative, each by itself.
+    Bpr,
     /// Debiased contrastive loss.
     Dcl,
     /// Hard contrastive loss.
