@@ -19,6 +19,7 @@ mod weights;
 pub use bootstrap::Bootstrap;
 pub use lightgcn::LightGcn;
 pub use mf::Mf;
+pub(crate) use ngcf::WEIGHTS;
 pub use ngcf::{Ngcf, Trace};
 pub use weights::Weight;
 

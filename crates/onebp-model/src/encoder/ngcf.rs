@@ -49,7 +49,7 @@ const SLOPE: f64 = 0.2;
 const SMALLEST_NORM: f64 = 1e-12;
 
 /// Weights of a layer: W1, W2, b1, b2.
-const WEIGHTS: usize = 4;
+pub(crate) const WEIGHTS: usize = 4;
 
 /// What a layer leaves behind for its gradient; all `[M + N, d]`.
 struct Layer {

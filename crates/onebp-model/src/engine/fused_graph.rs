@@ -3,7 +3,7 @@
 
 use super::{
     Engine, Start, State,
-    encoding::{Encoding, Graph},
+    encoding::{Encoding, Graph, HostPass},
     losses::Losses,
     towers::Towers,
 };
@@ -50,7 +50,7 @@ impl FusedGraph {
         let wanted = [passes.users, passes.items];
         Ok(Self {
             towers: Towers::new(method, hyper, &start.tables, &device)?,
-            graph: Graph::new(&method, hyper, start, &device)?,
+            graph: Graph::new(&method, hyper, start, Box::new(HostPass::new(hyper.dim, &device)), &device)?,
             gradients: HostGradients::new(loss, hyper.temperature, users, wanted, &device),
             update,
             chosen: Chosen::new(start.tables.items.rows),

@@ -5,6 +5,7 @@
 
 mod fused;
 mod gradients;
+mod layers;
 mod lent;
 mod machine;
 mod memory;
@@ -20,6 +21,7 @@ mod table;
 
 pub use fused::HostStep;
 pub use gradients::HostGradients;
+pub use layers::{HostLayers, LayerGradients, LayerTrace};
 pub use machine::{Machine, peak_memory};
 pub use sparse::HostSparse;
 pub use table::{HostTable, view_of};

@@ -3,10 +3,10 @@
 //! A step passes all rows through the graph, takes the rows of the batch, puts their gradients where they were taken, and
 //! passes those back through the adjoint, to all rows: dense gradients, and every row moves.
 
-use super::{Encoding, Sides, all_rows, weights::Weights};
+use super::{Encoding, Sides, all_rows, ngcf_pass::NgcfPass, weights::Weights};
 use crate::{
     Batch, Error, Hyperparameters, Method, Tables,
-    encoder::{Encoder, Trace},
+    encoder::Encoder,
     engine::{Start, State, dropout::Dropout, towers::Towers},
     update::Update,
 };
@@ -28,13 +28,19 @@ pub(in crate::engine) struct Graph<E: Embedding> {
     all: Sides<Touched>,
     learns: Sides<bool>,
     outputs: Option<Tensor<2>>,
-    trace: Option<Trace>,
+    pass: Box<dyn NgcfPass<E::Sparse>>,
     device: Device,
 }
 
 impl<E: Embedding> Graph<E> {
-    /// The encoder of `method` on the graph of what `start` trains on.
-    pub fn new(method: &Method, hyper: &Hyperparameters, start: &Start<'_>, device: &Device) -> Result<Self, Error> {
+    /// The encoder of `method` on the graph of what `start` trains on; `pass` passes rows through NGCF.
+    pub fn new(
+        method: &Method,
+        hyper: &Hyperparameters,
+        start: &Start<'_>,
+        pass: Box<dyn NgcfPass<E::Sparse>>,
+        device: &Device,
+    ) -> Result<Self, Error> {
         let encoder = method.encoder;
         let sparse = encoder.matrix(start.train)?;
         let update = method.update(hyper);
@@ -51,7 +57,7 @@ impl<E: Embedding> Graph<E> {
             all: Sides { users: all_rows(start.train.rows()), items: all_rows(start.train.columns()) },
             learns: Sides { users: update.trains_users(), items: update.trains_items() },
             outputs: None,
-            trace: None,
+            pass,
             device: device.clone(),
         })
     }
@@ -76,15 +82,15 @@ impl<E: Embedding> Graph<E> {
     pub fn descend(&mut self, towers: &mut Towers<E>, gradient: Tensor<2>) -> Result<(), Error> {
         self.dropout.next();
         self.outputs = None;
-        let gradient = match (&self.encoder, self.trace.take()) {
-            (Encoder::Ngcf(ngcf), Some(trace)) => {
+        let gradient = match &self.encoder {
+            Encoder::Ngcf(ngcf) => {
                 let adjoint = self.adjoint.as_ref().unwrap_or(&self.matrix);
-                let (gradient, of_weights) = ngcf.backward(gradient, trace, &self.weights.values, adjoint)?;
+                let (gradient, of_weights) = self.pass.backward(ngcf, gradient, &self.weights.values, adjoint)?;
                 self.weights.learn(of_weights);
                 gradient
             }
             // Linear and symmetric: the adjoint is the encoder.
-            (encoder, _) => encoder.forward(gradient, &[], &self.matrix)?,
+            encoder => encoder.forward(gradient, &[], &self.matrix)?,
         };
         let ([nodes, dim], users) = (gradient.dims(), self.all.users.len());
         if self.learns.users {
@@ -133,9 +139,7 @@ impl<E: Embedding + Send> Encoding<E> for Graph<E> {
         let outputs = match &self.encoder {
             Encoder::Ngcf(ngcf) => {
                 let masks = self.dropout.masks(&self.device);
-                let (outputs, trace) = ngcf.forward(inputs, &self.weights.values, &self.matrix, &masks)?;
-                self.trace = Some(trace);
-                outputs
+                self.pass.forward(ngcf, inputs, &self.weights.values, &self.matrix, &masks)?
             }
             encoder => encoder.forward(inputs, &self.weights.values, &self.matrix)?,
         };

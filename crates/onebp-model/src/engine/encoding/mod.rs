@@ -9,13 +9,16 @@
 mod bootstrapped;
 mod graph;
 mod lookup;
+mod ngcf_pass;
 mod weights;
 
 pub(super) use bootstrapped::Bootstrapped;
 pub(super) use graph::Graph;
 pub(super) use lookup::Lookup;
+pub(super) use ngcf_pass::HostPass;
 pub(super) use weights::Weights;
 
+use self::ngcf_pass::TensorPass;
 use super::{Start, State, towers::Towers};
 use crate::{Batch, Error, Hyperparameters, Method, Tables, encoder::Encoder, update::Update};
 use burn::tensor::{Device, Tensor};
@@ -91,7 +94,9 @@ where
     Ok(match method.encoder {
         Encoder::Mf(_) => Box::new(Lookup),
         Encoder::Bootstrap(bootstrap) => Box::new(Bootstrapped::<E>::new(bootstrap, hyper, start, device)?),
-        Encoder::LightGcn(_) | Encoder::Ngcf(_) => Box::new(Graph::<E>::new(method, hyper, start, device)?),
+        Encoder::LightGcn(_) | Encoder::Ngcf(_) => {
+            Box::new(Graph::<E>::new(method, hyper, start, Box::new(TensorPass::default()), device)?)
+        }
     })
 }
 

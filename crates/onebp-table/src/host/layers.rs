@@ -1,0 +1,485 @@
+//! Layers of a graph network (NGCF) on the CPU: what is done to the rows between two sparse products, in one pass over
+//! them.
+//!
+//! ```text
+//! forward   z = (S + E) W1 + (E * S) W2 + b;  h = mask * leaky(z);  unit = h / max(|h|, 1e-12)
+//! backward  gh = (g - <unit, g> unit) / |h| + above;  gz = gh * slope(h)
+//!           gS = gz W1^T + (gz W2^T) * E;  rest = gz W1^T + (gz W2^T) * S
+//!           dW1 = (S + E)^T gz;  dW2 = (E * S)^T gz;  db = column sums of gz
+//! ```
+//!
+//! E are rows `[R, d]`, S what the graph passed to them. As tensor operations each of these is a pass over memory by itself;
+//! here a block of rows stays in the nearest caches from beginning to end. LeakyReLU's slope and the mask of dropout are read
+//! off h, where 0 is an element that was left out. Sums over rows are added up chunk by chunk in an order that does not
+//! depend on threads.
+
+use super::{
+    lent::{Lent, Spares, Strided},
+    memory::Memory,
+    shared::Rows,
+    simd::dot,
+};
+use crate::Error;
+use burn::tensor::{Device, Tensor};
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Rows that are worked on together.
+const BLOCK: usize = 64;
+
+/// Columns of scratch are padded to this: the widest vectors.
+const LANES: usize = 16;
+
+/// Floats of the sums of all chunks, at most.
+const SUMS: usize = 1 << 24;
+
+const SLOPE: f32 = 0.2;
+const SMALLEST_NORM: f32 = 1e-12;
+
+/// The layers of a network of width d.
+pub struct HostLayers {
+    dim: usize,
+    /// d, padded.
+    wide: usize,
+    hidden: Spares,
+    norms: Spares,
+    outputs: Spares,
+    gradients: [Spares; 2],
+    arch: Arch,
+    device: Device,
+}
+
+/// Weights of a layer on the host, padded.
+struct Weights {
+    w: [Vec<f32>; 2],
+    /// Transposed.
+    t: [Vec<f32>; 2],
+    bias: Vec<f32>,
+}
+
+/// What a layer needs of its forward pass.
+pub struct LayerTrace {
+    /// E.
+    pub input: Tensor<2>,
+    /// S.
+    pub passed: Tensor<2>,
+    /// h.
+    pub hidden: Tensor<2>,
+    /// |h|, `[R, 1]`.
+    norms: Tensor<2>,
+}
+
+/// Embeddings under way: the input and the units of all layers side by side, `[R, (L + 1) d]`.
+pub struct Outputs {
+    memory: Memory,
+    shape: [usize; 2],
+}
+
+/// Gradients of a layer.
+pub struct LayerGradients {
+    /// gS, to be passed back through the graph.
+    pub passed: Tensor<2>,
+    /// What else arrives at E.
+    pub rest: Tensor<2>,
+    /// Of W1, W2, b1 and b2.
+    pub weights: Vec<Tensor<2>>,
+}
+
+/// out += a w: `a` `[rows, inner]` with strides `[si, sk]`, `w` `[inner, wide]`, `out` `[rows, wide]`; `wide` is padded.
+#[inline(always)]
+fn product<S: Simd>(
+    simd: S,
+    (a, [si, sk]): (&[f32], [usize; 2]),
+    [rows, inner, wide]: [usize; 3],
+    w: &[f32],
+    out: &mut [f32],
+) {
+    let vectors = wide / S::F32_LANES;
+    let mut first = 0;
+    while first < vectors {
+        let columns = first * S::F32_LANES;
+        if vectors - first >= 4 {
+            columns_of::<S, 4>(simd, (a, [si, sk]), [rows, inner, wide], w, out, columns);
+            first += 4;
+        } else {
+            columns_of::<S, 1>(simd, (a, [si, sk]), [rows, inner, wide], w, out, columns);
+            first += 1;
+        }
+    }
+}
+
+/// [`product`] for V vectors of columns.
+#[inline(always)]
+fn columns_of<S: Simd, const V: usize>(
+    simd: S,
+    (a, [si, sk]): (&[f32], [usize; 2]),
+    [rows, inner, wide]: [usize; 3],
+    w: &[f32],
+    out: &mut [f32],
+    column: usize,
+) {
+    let mut row = 0;
+    while row + 4 <= rows {
+        rows_of::<S, V, 4>(simd, (&a[row * si..], [si, sk]), [inner, wide], w, &mut out[row * wide..], column);
+        row += 4;
+    }
+    while row < rows {
+        rows_of::<S, V, 1>(simd, (&a[row * si..], [si, sk]), [inner, wide], w, &mut out[row * wide..], column);
+        row += 1;
+    }
+}
+
+/// [`product`] for R rows and V vectors of columns, whose sums stay in registers.
+#[inline(always)]
+fn rows_of<S: Simd, const V: usize, const R: usize>(
+    simd: S,
+    (a, [si, sk]): (&[f32], [usize; 2]),
+    [inner, wide]: [usize; 2],
+    w: &[f32],
+    out: &mut [f32],
+    column: usize,
+) {
+    let width = V * S::F32_LANES;
+    let mut sums = [[simd.splat_f32s(0.0); V]; R];
+    for (row, sums) in sums.iter_mut().enumerate() {
+        let (vectors, _) = S::as_simd_f32s(&out[row * wide + column..][..width]);
+        for v in 0..V {
+            sums[v] = vectors[v];
+        }
+    }
+    for k in 0..inner {
+        let (vectors, _) = S::as_simd_f32s(&w[k * wide + column..][..width]);
+        for (row, sums) in sums.iter_mut().enumerate() {
+            let factor = simd.splat_f32s(a[row * si + k * sk]);
+            for v in 0..V {
+                sums[v] = simd.mul_add_f32s(factor, vectors[v], sums[v]);
+            }
+        }
+    }
+    for (row, sums) in sums.iter().enumerate() {
+        let (vectors, _) = S::as_mut_simd_f32s(&mut out[row * wide + column..][..width]);
+        for v in 0..V {
+            vectors[v] = sums[v];
+        }
+    }
+}
+
+/// Fills the sums and products of rows E and S, both padded `[rows, wide]`.
+#[inline(always)]
+fn combine(input: &Strided, passed: &Strided, rows: Range<usize>, dim: usize, wide: usize, out: [&mut [f32]; 2]) {
+    let [sums, products] = out;
+    for (at, row) in rows.enumerate() {
+        let (e, s) = (input.row(row, 0, dim), passed.row(row, 0, dim));
+        let (sums, products) = (&mut sums[at * wide..][..dim], &mut products[at * wide..][..dim]);
+        for c in 0..dim {
+            sums[c] = e[c] + s[c];
+            products[c] = e[c] * s[c];
+        }
+    }
+}
+
+struct Forward<'a> {
+    input: Strided<'a>,
+    passed: Strided<'a>,
+    mask: Option<Strided<'a>>,
+    weights: &'a Weights,
+    hidden: Rows<'a>,
+    norms: Rows<'a>,
+    outputs: Rows<'a>,
+    /// Where the layer's units begin in a row of the outputs.
+    column: usize,
+    dim: usize,
+    wide: usize,
+}
+
+struct ForwardRows<'a>(&'a Forward<'a>, Range<usize>, &'a mut [f32]);
+
+impl WithSimd for ForwardRows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self(forward, rows, scratch) = self;
+        let Forward { dim, wide, .. } = *forward;
+        let (sums, scratch) = scratch.split_at_mut(BLOCK * wide);
+        let (products, z) = scratch.split_at_mut(BLOCK * wide);
+        for start in rows.clone().step_by(BLOCK) {
+            let block = start..rows.end.min(start + BLOCK);
+            let shape = [block.len(), dim, wide];
+            combine(&forward.input, &forward.passed, block.clone(), dim, wide, [&mut *sums, &mut *products]);
+            for z in z.chunks_exact_mut(wide) {
+                z.copy_from_slice(&forward.weights.bias);
+            }
+            product(simd, (sums, [wide, 1]), shape, &forward.weights.w[0], z);
+            product(simd, (products, [wide, 1]), shape, &forward.weights.w[1], z);
+            for (row, z) in block.zip(z.chunks_exact(wide)) {
+                // SAFETY: rows are distinct.
+                let (h, norm) = unsafe { (forward.hidden.row(row), forward.norms.row(row)) };
+                // SAFETY: as above.
+                let unit = &mut unsafe { forward.outputs.row(row) }[forward.column..][..dim];
+                for c in 0..dim {
+                    h[c] = if z[c] > 0.0 { z[c] } else { SLOPE * z[c] };
+                }
+                if let Some(mask) = &forward.mask {
+                    let mask = mask.row(row, 0, dim);
+                    for c in 0..dim {
+                        h[c] *= mask[c];
+                    }
+                }
+                norm[0] = dot(simd, h, h).max(SMALLEST_NORM * SMALLEST_NORM).sqrt();
+                for c in 0..dim {
+                    unit[c] = h[c] / norm[0];
+                }
+            }
+        }
+    }
+}
+
+struct Backward<'a> {
+    input: Strided<'a>,
+    passed: Strided<'a>,
+    hidden: Strided<'a>,
+    norms: Strided<'a>,
+    gradient: Strided<'a>,
+    column: usize,
+    above: Option<Strided<'a>>,
+    /// 1 / (1 - share of dropout).
+    kept: f32,
+    weights: &'a Weights,
+    passed_gradient: Rows<'a>,
+    rest: Rows<'a>,
+    dim: usize,
+    wide: usize,
+}
+
+struct BackwardRows<'a>(&'a Backward<'a>, Range<usize>, &'a mut [f32], &'a mut [f32]);
+
+impl WithSimd for BackwardRows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self(backward, rows, scratch, total) = self;
+        let Backward { dim, wide, kept, column, .. } = *backward;
+        let mut parts = scratch.chunks_exact_mut(BLOCK * wide);
+        let [Some(sums), Some(products), Some(gz), Some(ga), Some(gb)] = std::array::from_fn(|_| parts.next()) else {
+            return;
+        };
+        let (of_w1, rest) = total.split_at_mut(dim * wide);
+        let (of_w2, of_bias) = rest.split_at_mut(dim * wide);
+        for start in rows.clone().step_by(BLOCK) {
+            let block = start..rows.end.min(start + BLOCK);
+            let count = block.len();
+            combine(&backward.input, &backward.passed, block.clone(), dim, wide, [&mut *sums, &mut *products]);
+            for (row, gz) in block.clone().zip(gz.chunks_exact_mut(wide)) {
+                let (h, norm) = (backward.hidden.row(row, 0, dim), backward.norms.row(row, 0, 1)[0]);
+                let g = backward.gradient.row(row, column, dim);
+                let along = dot(simd, h, g) / (norm * norm);
+                for c in 0..dim {
+                    gz[c] = (g[c] - along * h[c]) / norm;
+                }
+                if let Some(above) = &backward.above {
+                    let above = above.row(row, 0, dim);
+                    for c in 0..dim {
+                        gz[c] += above[c];
+                    }
+                }
+                for c in 0..dim {
+                    // An element that was left out is 0.
+                    let slope = if h[c] > 0.0 { kept } else { SLOPE * kept };
+                    gz[c] = if h[c] == 0.0 { 0.0 } else { gz[c] * slope };
+                    of_bias[c] += gz[c];
+                }
+            }
+            ga.fill(0.0);
+            gb.fill(0.0);
+            product(simd, (gz, [wide, 1]), [count, dim, wide], &backward.weights.t[0], ga);
+            product(simd, (gz, [wide, 1]), [count, dim, wide], &backward.weights.t[1], gb);
+            for (at, row) in block.enumerate() {
+                let (e, s) = (backward.input.row(row, 0, dim), backward.passed.row(row, 0, dim));
+                let (ga, gb) = (&ga[at * wide..][..dim], &gb[at * wide..][..dim]);
+                // SAFETY: rows are distinct.
+                let (gs, rest) = unsafe { (backward.passed_gradient.row(row), backward.rest.row(row)) };
+                for c in 0..dim {
+                    gs[c] = ga[c] + gb[c] * e[c];
+                    rest[c] = ga[c] + gb[c] * s[c];
+                }
+            }
+            // Columns of the sums and products times the rows of gz.
+            product(simd, (sums, [1, wide]), [dim, count, wide], gz, of_w1);
+            product(simd, (products, [1, wide]), [dim, count, wide], gz, of_w2);
+        }
+    }
+}
+
+impl HostLayers {
+    /// For rows of width `dim`, on `device`.
+    pub fn new(dim: usize, device: &Device) -> Self {
+        Self {
+            dim,
+            wide: dim.next_multiple_of(LANES),
+            hidden: Spares::default(),
+            norms: Spares::default(),
+            outputs: Spares::default(),
+            gradients: Default::default(),
+            arch: Arch::new(),
+            device: device.clone(),
+        }
+    }
+
+    /// Embeddings of `layers` layers, `rows` `[R, d]` in front.
+    ///
+    /// # Errors
+    /// [`Error::Execution`] where the rows are not on the device.
+    pub fn begin(&self, rows: &Tensor<2>, layers: usize) -> Result<Outputs, Error> {
+        let ([count, dim], width) = (rows.dims(), (layers + 1) * self.dim);
+        let lent = Lent::new(rows, &self.device)?;
+        let rows = lent.rows();
+        let mut memory = self.outputs.take([count, width], &self.device)?;
+        memory.as_mut_slice().par_chunks_exact_mut(width).enumerate().for_each(|(row, out)| {
+            out[..dim].copy_from_slice(rows.row(row, 0, dim));
+        });
+        Ok(Outputs { memory, shape: [count, width] })
+    }
+
+    /// Layer `layer`, from 0: its units go to `outputs`. `mask` multiplies h.
+    ///
+    /// # Errors
+    /// [`Error::Execution`] where a tensor is not on the device.
+    pub fn forward(
+        &self,
+        layer: usize,
+        (input, passed): (Tensor<2>, Tensor<2>),
+        weights: &[Tensor<2>],
+        mask: Option<&Tensor<2>>,
+        outputs: &mut Outputs,
+    ) -> Result<LayerTrace, Error> {
+        let (dim, wide, [rows, width]) = (self.dim, self.wide, outputs.shape);
+        let lend = |tensor: &Tensor<2>| Lent::new(tensor, &self.device);
+        let (of_input, of_passed, of_mask) = (lend(&input)?, lend(&passed)?, mask.map(lend).transpose()?);
+        let mut hidden = self.hidden.take([rows, dim], &self.device)?;
+        let mut norms = self.norms.take([rows, 1], &self.device)?;
+        let forward = Forward {
+            input: of_input.rows(),
+            passed: of_passed.rows(),
+            mask: of_mask.as_ref().map(Lent::rows),
+            weights: &self.weights(weights)?,
+            hidden: Rows::new(hidden.as_mut_slice(), dim),
+            norms: Rows::new(norms.as_mut_slice(), 1),
+            outputs: Rows::new(outputs.memory.as_mut_slice(), width),
+            column: (layer + 1) * dim,
+            dim,
+            wide,
+        };
+        let chunk = self.chunk(rows);
+        (0..rows.div_ceil(chunk)).into_par_iter().for_each(|at| {
+            let mut scratch = vec![0.0; 3 * BLOCK * wide];
+            let range = at * chunk..rows.min((at + 1) * chunk);
+            self.arch.dispatch(ForwardRows(&forward, range, &mut scratch));
+        });
+        Ok(LayerTrace {
+            input,
+            passed,
+            hidden: self.hidden.lend([rows, dim], hidden),
+            norms: self.norms.lend([rows, 1], norms),
+        })
+    }
+
+    /// The embeddings as a tensor.
+    pub fn finish(&self, outputs: Outputs) -> Tensor<2> {
+        self.outputs.lend(outputs.shape, outputs.memory)
+    }
+
+    /// Gradients of layer `layer`, from that of the embeddings `gradient` `[R, (L + 1) d]` and of h from the layer `above`.
+    /// `kept` is 1 / (1 - share of dropout).
+    ///
+    /// # Errors
+    /// [`Error::Execution`] where a tensor is not on the device.
+    pub fn backward(
+        &self,
+        layer: usize,
+        gradient: &Tensor<2>,
+        above: Option<&Tensor<2>>,
+        trace: LayerTrace,
+        weights: &[Tensor<2>],
+        kept: f64,
+    ) -> Result<LayerGradients, Error> {
+        let (dim, wide, [rows, _]) = (self.dim, self.wide, trace.input.dims());
+        let lend = |tensor: &Tensor<2>| Lent::new(tensor, &self.device);
+        let (input, passed, hidden) = (lend(&trace.input)?, lend(&trace.passed)?, lend(&trace.hidden)?);
+        let (norms, gradient, above) = (lend(&trace.norms)?, lend(gradient)?, above.map(lend).transpose()?);
+        let [of_passed, of_rest] = &self.gradients;
+        let mut passed_gradient = of_passed.take([rows, dim], &self.device)?;
+        let mut rest = of_rest.take([rows, dim], &self.device)?;
+        let backward = Backward {
+            input: input.rows(),
+            passed: passed.rows(),
+            hidden: hidden.rows(),
+            norms: norms.rows(),
+            gradient: gradient.rows(),
+            column: (layer + 1) * dim,
+            above: above.as_ref().map(Lent::rows),
+            kept: kept as f32,
+            weights: &self.weights(weights)?,
+            passed_gradient: Rows::new(passed_gradient.as_mut_slice(), dim),
+            rest: Rows::new(rest.as_mut_slice(), dim),
+            dim,
+            wide,
+        };
+        let (chunk, size) = (self.chunk(rows), (2 * dim + 1) * wide);
+        let chunks: Vec<Vec<f32>> = (0..rows.div_ceil(chunk))
+            .into_par_iter()
+            .map(|at| {
+                let (mut scratch, mut total) = (vec![0.0; 5 * BLOCK * wide], vec![0.0; size]);
+                let range = at * chunk..rows.min((at + 1) * chunk);
+                self.arch.dispatch(BackwardRows(&backward, range, &mut scratch, &mut total));
+                total
+            })
+            .collect();
+        let mut total = vec![0.0; size];
+        for chunk in &chunks {
+            total.iter_mut().zip(chunk).for_each(|(total, part)| *total += part);
+        }
+        let part = |first: usize, rows: usize| {
+            let values = total[first * wide..].chunks_exact(wide).take(rows).flat_map(|row| &row[..dim]).copied();
+            let data = burn::tensor::TensorData::new(values.collect::<Vec<f32>>(), [rows, dim]);
+            Tensor::<2>::from_data(data, &self.device)
+        };
+        let bias = part(2 * dim, 1);
+        Ok(LayerGradients {
+            passed: of_passed.lend([rows, dim], passed_gradient),
+            rest: of_rest.lend([rows, dim], rest),
+            weights: vec![part(0, dim), part(dim, dim), bias.clone(), bias],
+        })
+    }
+
+    /// Rows of a chunk: as many chunks as their sums leave room for, at most 64.
+    fn chunk(&self, rows: usize) -> usize {
+        let chunks = (SUMS / (2 * self.dim * self.wide).max(1)).clamp(2, 64);
+        rows.div_ceil(chunks).next_multiple_of(BLOCK)
+    }
+
+    /// W1, W2, b1 and b2 on the host.
+    fn weights(&self, weights: &[Tensor<2>]) -> Result<Weights, Error> {
+        let (dim, wide) = (self.dim, self.wide);
+        let read = |tensor: &Tensor<2>| -> Result<Vec<f32>, Error> {
+            let lent = Lent::new(tensor, &self.device)?;
+            let rows = lent.rows();
+            Ok((0..tensor.dims()[0]).flat_map(|row| rows.row(row, 0, dim).to_vec()).collect())
+        };
+        let padded = |values: &[f32], transposed: bool| {
+            let mut out = vec![0.0; dim * wide];
+            for (at, &value) in values.iter().enumerate() {
+                let (row, column) = if transposed { (at % dim, at / dim) } else { (at / dim, at % dim) };
+                out[row * wide + column] = value;
+            }
+            out
+        };
+        let [w1, w2, b1, b2] = [0, 1, 2, 3].map(|at| read(&weights[at]));
+        let (w1, w2, b1, b2) = (w1?, w2?, b1?, b2?);
+        let mut bias = vec![0.0; wide];
+        bias.iter_mut().zip(b1.iter().zip(&b2)).for_each(|(bias, (a, b))| *bias = a + b);
+        Ok(Weights { w: [padded(&w1, false), padded(&w2, false)], t: [padded(&w1, true), padded(&w2, true)], bias })
+    }
+}
