@@ -1,29 +1,27 @@
 //! How fast a method trains, and how much of the machine that is.
 //!
 //! Epochs run as in training, sampling ahead of compute, without evaluation and checkpoints. One further epoch runs its
-//! parts one after the other, to time them apart. The yardsticks are the machine's own, measured in the same process:
+//! parts one after the other, to time them apart. The yardsticks are the machine's own, measured in the same process: bytes read,
+//! floating-point operations, and square roots with divisions in a second. The longest of the times that what an epoch needs of
+//! them (see [`crate::cost`]) takes by itself bounds the epoch from below.
 //!
-//! - bytes: every touched row of a table that learns is read and written once a step, with its optimizer's state; a row
-//!   that follows is read and written once;
-//! - operations: two for each element of a score and of a gradient, [`ADAM_OPERATIONS`] for each element that Adam moves;
-//! - square roots with divisions: one for each element that an adaptive optimizer moves; silent steps that are replayed
-//!   come on top and are not counted.
-//!
-//! The longest of the times that these need by themselves bounds an epoch from below.
+//! A machine reads faster than it updates, and caches are faster than both: an epoch whose tables stay there, or whose gathered
+//! rows do, may take less time than this bound.
 
-use crate::{Error, Parts, Settings, summary::median};
+use crate::{
+    Error, Parts, Settings,
+    cost::{Counter, Unit},
+    summary::median,
+};
 use onebp_data::Csr;
 use onebp_model::{
-    Batch, Batches, Epoch, Feed, Rule,
+    Batches, Epoch, Feed,
     device::{DeviceName, Found},
     engine::{Engine, Start},
 };
 use onebp_table::host::{Machine, peak_memory};
 use serde::Serialize;
 use std::{collections::BTreeMap, time::Instant};
-
-/// Additions, multiplications and the like of Adam on one element.
-const ADAM_OPERATIONS: f64 = 12.0;
 
 /// Evaluations that are timed.
 const EVALUATIONS: usize = 3;
@@ -67,10 +65,20 @@ pub struct Bench {
     pub pairs: usize,
     /// Bytes that an epoch moves at least.
     pub bytes: f64,
+    /// Those among them that are rows gathered by products with a graph, which come from caches where a table fits there.
+    pub gathered_bytes: f64,
     /// Floating-point operations of an epoch.
     pub operations: f64,
     /// Square roots, each with a division, of an epoch.
     pub roots_and_divisions: f64,
+    /// What silent steps of dense Adam need of these on top, at most, where they are done one by one; not part of the bound.
+    pub silent_roots_and_divisions: f64,
+    /// The longest of the times that bytes, operations, and square roots with divisions need by themselves.
+    pub bound_seconds: Option<f64>,
+    /// Which of them it is.
+    pub bound_unit: Option<Unit>,
+    /// The median epoch over that bound.
+    pub times_bound: Option<f64>,
     /// The machine's bytes read in a second.
     pub machine_bytes_per_second: Option<f64>,
     /// The machine's bytes read and written back in a second.
@@ -89,22 +97,6 @@ pub struct Bench {
     pub peak_rss_bytes: Option<u64>,
     /// Mean loss of the last epoch: a fast engine that computes something else shows here.
     pub loss: f64,
-}
-
-/// Rows that the batches of an epoch touch.
-#[derive(Default)]
-struct Touches {
-    users: usize,
-    items: usize,
-    pairs: usize,
-}
-
-impl Touches {
-    fn count(&mut self, batch: &Batch) {
-        self.users += batch.touched_users.len();
-        self.items += batch.touched_items.len();
-        self.pairs += batch.len();
-    }
 }
 
 impl Workload<'_> {
@@ -150,7 +142,7 @@ impl Workload<'_> {
         bench.epoch_seconds = median(&bench.epochs);
 
         tell("parts of an epoch");
-        let touches = self.parts_of_an_epoch(&mut *engine, &mut feed, epoch(self.epochs + 2), &mut bench)?;
+        let counter = self.parts_of_an_epoch(&mut *engine, &mut feed, epoch(self.epochs + 2), &mut bench)?;
         if let Some(parts) = self.parts {
             tell("evaluating");
             let mut seconds = Vec::new();
@@ -165,7 +157,7 @@ impl Workload<'_> {
         bench.peak_rss_bytes = peak_memory();
         tell("measuring the machine");
         let machine = on_cpu.then(Machine::measure);
-        self.account(&touches, machine.as_ref(), &mut bench);
+        account(&counter, machine.as_ref(), &mut bench);
         Ok(bench)
     }
 
@@ -176,8 +168,9 @@ impl Workload<'_> {
         feed: &mut Feed<'a>,
         epoch: Epoch<'a>,
         bench: &mut Bench,
-    ) -> Result<Touches, Error> {
-        let mut touches = Touches::default();
+    ) -> Result<Counter<'_>, Error> {
+        let Settings { method, hyper, .. } = self.settings;
+        let mut counter = Counter::new(method, hyper, epoch.tables(), self.fit.len());
         engine.take_passes();
         let mut clock = Instant::now();
         let mut lap = |seconds: &mut f64| {
@@ -189,48 +182,41 @@ impl Workload<'_> {
             lap(&mut bench.sampling_seconds);
             engine.step(&batch)?;
             lap(&mut bench.step_seconds);
-            touches.count(&batch);
+            bench.pairs += batch.len();
+            counter.count(&batch);
             feed.give_back(batch);
+            lap(&mut 0.0);
         }
         engine.take_loss()?;
         lap(&mut bench.step_seconds);
         let passes = engine.take_passes();
         bench.pass_seconds = passes.into_iter().map(|(name, time)| (name.into(), time.as_secs_f64())).collect();
-        Ok(touches)
+        Ok(counter)
     }
+}
 
-    /// What an epoch had to do, and which share of the machine that took.
-    fn account(&self, touches: &Touches, machine: Option<&Machine>, bench: &mut Bench) {
-        let hyper = &self.settings.hyper;
-        let update = self.settings.method.update(hyper);
-        let dim = hyper.dim as f64;
-        let state = hyper.optimizer.state().iter().filter(|(_, whole)| *whole).count() as f64;
-        let per_row = |learns: bool| 2.0 * 4.0 * dim * (1.0 + if learns { state } else { 0.0 });
-        let mut elements = 0.0;
-        for (rows, learns) in [(touches.users, update.trains_users()), (touches.items, update.trains_items())] {
-            bench.bytes += rows as f64 * per_row(learns);
-            elements += if learns { rows as f64 * dim } else { 0.0 };
-        }
-        let towers = f64::from(u8::from(update.trains_users()) + u8::from(update.trains_items()));
-        let scored = touches.pairs as f64 * (1.0 + hyper.negatives as f64) * dim;
-        bench.operations = 2.0 * scored * (1.0 + towers) + ADAM_OPERATIONS * elements;
-        bench.roots_and_divisions = match hyper.optimizer {
-            Rule::Sgd => 0.0,
-            Rule::RowwiseAdagrad => elements / dim,
-            Rule::Adam | Rule::LazyAdam | Rule::Adagrad => elements,
-        };
-        bench.pairs = touches.pairs;
-        bench.pairs_per_second = touches.pairs as f64 / bench.epoch_seconds;
-        bench.rows_per_second = (touches.users + touches.items) as f64 / bench.epoch_seconds;
-        if let Some(machine) = machine {
-            let share = |amount: f64, rate: f64| Some(amount / bench.epoch_seconds / rate);
-            bench.bandwidth_share = share(bench.bytes, machine.read_bytes);
-            bench.arithmetic_share = share(bench.operations, machine.operations);
-            bench.roots_and_divisions_share = share(bench.roots_and_divisions, machine.roots_and_divisions);
-            bench.machine_bytes_per_second = Some(machine.read_bytes);
-            bench.machine_update_bytes_per_second = Some(machine.update_bytes);
-            bench.machine_operations_per_second = Some(machine.operations);
-            bench.machine_roots_and_divisions_per_second = Some(machine.roots_and_divisions);
-        }
+/// What an epoch had to do, and which share of the machine that took.
+fn account(counter: &Counter, machine: Option<&Machine>, bench: &mut Bench) {
+    let cost = &counter.cost;
+    bench.bytes = cost.bytes;
+    bench.gathered_bytes = cost.gathered_bytes;
+    bench.operations = cost.operations;
+    bench.roots_and_divisions = cost.roots_and_divisions;
+    bench.silent_roots_and_divisions = cost.silent_roots_and_divisions;
+    bench.pairs_per_second = bench.pairs as f64 / bench.epoch_seconds;
+    bench.rows_per_second = cost.moved_rows / bench.epoch_seconds;
+    if let Some(machine) = machine {
+        let (seconds, unit) = cost.bound(machine);
+        bench.bound_seconds = Some(seconds);
+        bench.bound_unit = Some(unit);
+        bench.times_bound = Some(bench.epoch_seconds / seconds);
+        let share = |amount: f64, rate: f64| Some(amount / bench.epoch_seconds / rate);
+        bench.bandwidth_share = share(bench.bytes, machine.read_bytes);
+        bench.arithmetic_share = share(bench.operations, machine.operations);
+        bench.roots_and_divisions_share = share(bench.roots_and_divisions, machine.roots_and_divisions);
+        bench.machine_bytes_per_second = Some(machine.read_bytes);
+        bench.machine_update_bytes_per_second = Some(machine.update_bytes);
+        bench.machine_operations_per_second = Some(machine.operations);
+        bench.machine_roots_and_divisions_per_second = Some(machine.roots_and_divisions);
     }
 }

@@ -4,6 +4,7 @@
 pub mod atomic;
 mod bench;
 mod checkpoint;
+mod cost;
 mod error;
 mod memory;
 mod metrics_log;
@@ -15,6 +16,7 @@ mod train;
 
 pub use bench::{Bench, Workload};
 pub use checkpoint::{BestTables, Checkpoint, CheckpointFolder, Progress, to_safetensors};
+pub use cost::Unit;
 pub use error::Error;
 pub use metrics_log::Row;
 pub use parts::{Part, Parts, scorer};

@@ -162,6 +162,9 @@ fn print(printed: &Printed) -> Result<(), Failure> {
             format!("{paper:.2} s on the authors' GPU ({:.0} times as long)", paper / bench.epoch_seconds),
         );
     }
+    if let (Some(bound), Some(unit), Some(times)) = (bench.bound_seconds, bench.bound_unit, bench.times_bound) {
+        add("epoch, at least", format!("{} for its {}; measured {times:.2} times that", seconds(bound), unit.as_str()));
+    }
     add("sampling alone", seconds(bench.sampling_seconds));
     add("steps alone", seconds(bench.step_seconds));
     for (name, time) in &bench.pass_seconds {
@@ -173,6 +176,9 @@ fn print(printed: &Printed) -> Result<(), Failure> {
     add("pairs a second", format!("{:.3} M", bench.pairs_per_second / 1e6));
     add("rows moved a second", format!("{:.3} M", bench.rows_per_second / 1e6));
     add("bytes an epoch", format!("{}, {} of the bandwidth", giga(bench.bytes, "B"), share(bench.bandwidth_share)));
+    if bench.gathered_bytes > 0.0 {
+        add("  gathered", format!("{}, counted as from memory", giga(bench.gathered_bytes, "B")));
+    }
     add(
         "operations an epoch",
         format!("{}, {} of the peak", giga(bench.operations, "Flop"), share(bench.arithmetic_share)),
@@ -181,6 +187,9 @@ fn print(printed: &Printed) -> Result<(), Failure> {
         "roots and divisions",
         format!("{}, {} of the peak", giga(bench.roots_and_divisions, ""), share(bench.roots_and_divisions_share)),
     );
+    if bench.silent_roots_and_divisions > 0.0 {
+        add("  in silent steps", format!("at most {} more, not counted", giga(bench.silent_roots_and_divisions, "")));
+    }
     if let (Some(read), Some(update), Some(operations), Some(roots)) = (
         bench.machine_bytes_per_second,
         bench.machine_update_bytes_per_second,

@@ -305,11 +305,19 @@ fn benchmarks_print_json() {
         let ended = place.run(&format!("bench {arguments} --threads 2 --quiet --json"));
         assert_eq!(ended.code, 0, "{}", ended.stderr);
         let report: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
-        for number in
-            ["epoch_seconds", "sampling_seconds", "step_seconds", "pairs_per_second", "bandwidth_share", "bytes"]
-        {
+        for number in [
+            "epoch_seconds",
+            "sampling_seconds",
+            "step_seconds",
+            "pairs_per_second",
+            "bandwidth_share",
+            "bytes",
+            "bound_seconds",
+            "times_bound",
+        ] {
             assert!(report[number].as_f64().unwrap() > 0.0, "{number}: {report}");
         }
+        assert!(report["bound_unit"].is_string(), "{report}");
         assert_eq!(report["epochs"].as_array().unwrap().len(), 5);
         assert_eq!(report["eval_seconds"].is_null(), arguments.contains("random"));
         assert!(report["peak_rss_bytes"].as_u64().is_none_or(|bytes| bytes > 1 << 20));
