@@ -1,26 +1,88 @@
 //! Refuses what cannot fit, before it is tried: running out of memory ends a process without a word.
 
 use crate::{Error, Settings};
-use onebp_model::engine::EngineName;
+use onebp_model::{
+    Method,
+    encoder::Encoder,
+    engine::EngineName,
+    loss::{Draws, Form, LossSetting, Sfcml},
+};
+
+/// Bytes of a number, and of an entry of a sparse matrix.
+const NUMBER: f64 = 4.0;
+const ENTRY: f64 = 8.0;
 
 /// Bytes that training M users and N items on `pairs` pairs needs at its peak, within a factor of two.
 fn estimate(settings: &Settings, users: usize, items: usize, pairs: usize) -> u64 {
-    let hyper = &settings.hyper;
-    let width = 4 * hyper.dim as u64;
+    let Settings { method, hyper, engine, .. } = settings;
+    let oracle = *engine == EngineName::Autodiff;
+    let setting = LossSetting { temperature: hyper.temperature, items };
+    let looks_up = matches!(method.encoder, Encoder::Mf(_));
+    let fused = !oracle && *engine != EngineName::Rows && looks_up && method.loss.in_closed_form(setting).is_some();
+    let whole_users = method.loss.draws() == Draws::Users;
+    let row = NUMBER * hyper.dim as f64;
+    let (m, n, all_pairs) = (users as f64, items as f64, pairs as f64);
+    let batch_users = hyper.batch_size.min(users);
+    let batch_pairs =
+        if whole_users { all_pairs / m.max(1.0) * batch_users as f64 } else { hyper.batch_size.min(pairs) as f64 };
+
     // Tables alive at the peak. Autodiff over whole tables holds weights, gradient, two moments, and their successors
     // while the optimizer computes them; the other engines weights and moments, and a view of them while they are
     // evaluated.
-    let copies = if settings.engine == EngineName::Autodiff { 6 } else { 4 };
+    let copies = if oracle { 6.0 } else { 4.0 };
+    let tables = copies * (m * method.encoder.vectors() as f64 + n) * row;
+    let encoder = layers(method) * (m + n) * row * if oracle { 2.0 } else { 1.0 };
+    let graph = if method.encoder.is_graph() { matrices(method, m + n, all_pairs, oracle) } else { 0.0 };
+    let places = batch_pairs * (1 + method.columns(hyper)) as f64;
     // Gathered rows alive at the peak of a step: embeddings, products and their gradients.
-    let gathered = if matches!(settings.engine, EngineName::Autodiff | EngineName::Rows) { 4 } else { 0 };
-    let tables = (users as u64 + items as u64).saturating_mul(width).saturating_mul(copies);
-    let places = (hyper.batch_size.min(pairs) as u64).saturating_mul((1 + settings.method.columns(hyper)) as u64);
+    let step = match (whole_users, fused) {
+        (true, _) => catalogue(batch_users, n, batch_pairs, hyper.dim, oracle),
+        (false, true) => 0.0,
+        (false, false) => 4.0 * places * row * breadth(method),
+    };
     // A place of a batch is grouped ahead, in a handful of words.
-    let ahead = places.saturating_mul(64);
+    let ahead = 64.0 * places;
     // The pairs in order of users, shuffled, and as they were read; what is known of every user and item.
-    let data = (pairs as u64).saturating_mul(32).saturating_add((users as u64 + items as u64).saturating_mul(64));
-    let step = places.saturating_mul(width).saturating_mul(gathered);
-    tables.saturating_add(step).saturating_add(ahead).saturating_add(data)
+    let data = 32.0 * all_pairs + 64.0 * (m + n);
+    (tables + encoder + graph + step + ahead + data) as u64
+}
+
+/// Matrices `[M + N, d]` that the encoder keeps at its peak, on top of the tables.
+fn layers(method: &Method) -> f64 {
+    match method.encoder {
+        Encoder::Mf(_) => 0.0,
+        // All rows joined, two sums in turn, gradients of the same kind, and their halves.
+        Encoder::LightGcn(_) => 6.0,
+        // Five of each layer with the mask of its dropout; embeddings, their parts and their gradient, each of L + 1.
+        Encoder::Ngcf(ngcf) => 6.0 * ngcf.layers as f64 + 3.0 * (ngcf.layers + 1) as f64 + 4.0,
+        // Targets; in evaluation predictions, beside their rows.
+        Encoder::Bootstrap(_) => 6.0,
+    }
+}
+
+/// Width of the rows that the loss sees, in widths of a table.
+fn breadth(method: &Method) -> f64 {
+    match method.encoder {
+        Encoder::Mf(_) | Encoder::LightGcn(_) => 1.0,
+        Encoder::Ngcf(ngcf) => (ngcf.layers + 1) as f64,
+        Encoder::Bootstrap(_) => 2.0,
+    }
+}
+
+/// Bytes of the graph of `nodes` nodes: a matrix as it is built and as it is used, and another pair where it is not symmetric;
+/// with all its zeros for the oracle.
+fn matrices(method: &Method, nodes: f64, pairs: f64, oracle: bool) -> f64 {
+    let loops = matches!(method.encoder, Encoder::Ngcf(ngcf) if ngcf.rw_self);
+    let (entries, kept) = if loops { (2.0 * pairs + nodes, 4.0) } else { (2.0 * pairs, 2.0) };
+    kept * ENTRY * entries + if oracle { 2.0 * NUMBER * nodes * nodes } else { 0.0 }
+}
+
+/// Bytes of a step on whole users against all items: all items, their gradients, and both with those of the pairs; for each
+/// pair its rows and their gradients; scores one by one where they are taken so.
+fn catalogue(users: usize, items: f64, pairs: f64, dim: usize, oracle: bool) -> f64 {
+    let scores =
+        if oracle || Sfcml::form(users, dim) == Form::Scores { 4.0 * users as f64 * items * NUMBER } else { 0.0 };
+    (5.0 * items + 6.0 * pairs) * dim as f64 * NUMBER + scores
 }
 
 /// Bytes that this machine has free, where the system tells.
@@ -49,7 +111,28 @@ pub(crate) fn check(settings: &Settings, users: usize, items: usize, pairs: usiz
 mod tests {
     use super::*;
     use crate::Protocol;
-    use onebp_model::{Hyperparameters, Method};
+    use onebp_model::{
+        Hyperparameters,
+        encoder::{Bootstrap, LightGcn, Mf, Ngcf},
+        loss::{Buir, Dpcml, Loss},
+        sampler::{Dynamic, Sampler},
+        update::UpdateName,
+    };
+
+    fn hyper() -> Hyperparameters {
+        Hyperparameters {
+            dim: 32,
+            batch_size: 1024,
+            optimizer: Default::default(),
+            learning_rate: 1e-3,
+            weight_decay: 0.0,
+            beta: 0.99,
+            negatives: 5,
+            temperature: 1.0,
+            duplicates: Default::default(),
+            keep_last: false,
+        }
+    }
 
     fn settings(engine: EngineName, hyper: Hyperparameters) -> Settings {
         Settings {
@@ -69,18 +152,7 @@ mod tests {
 
     #[test]
     fn ordinary_runs_fit_and_absurd_ones_do_not() {
-        let hyper = Hyperparameters {
-            dim: 32,
-            batch_size: 1024,
-            optimizer: Default::default(),
-            learning_rate: 1e-3,
-            weight_decay: 0.0,
-            beta: 0.99,
-            negatives: 5,
-            temperature: 1.0,
-            duplicates: Default::default(),
-            keep_last: false,
-        };
+        let hyper = hyper();
         for engine in EngineName::ALL {
             check(&settings(engine, hyper.clone()), 1000, 1700, 80_000).unwrap();
             let absurd = Hyperparameters { dim: 65_536, ..hyper.clone() };
@@ -92,5 +164,40 @@ mod tests {
         let yelp = Hyperparameters { dim: 2048, ..hyper };
         let needed = estimate(&settings(EngineName::Auto, yelp), 31_668, 38_048, 1_237_259);
         assert!((1_500_000_000..2_500_000_000).contains(&needed), "{needed}");
+    }
+
+    /// Gowalla, d 64: what each method needs beyond `mf`, in tables `[M + N, d]` of 18 MB.
+    #[test]
+    fn what_methods_need_beside_their_tables() {
+        let (users, items, pairs) = (29_858, 40_981, 810_128);
+        let table = 4.0 * 64.0 * (users + items) as f64;
+        let hyper = |batch_size| Hyperparameters { dim: 64, batch_size, ..hyper() };
+        let needed = |method: Method, engine, batch_size| {
+            estimate(&Settings { method, ..settings(engine, hyper(batch_size)) }, users, items, pairs) as f64
+        };
+        let more = |method: Method| {
+            (needed(method, EngineName::Auto, 1024) - needed(Method::TWO_BP, EngineName::Auto, 1024)) / table
+        };
+        let encoded = |encoder| Method { encoder, ..Method::TWO_BP };
+        let lost = |encoder, loss| Method { encoder, loss, sampler: Sampler::None, update: UpdateName::TwoBp };
+        let lightgcn = more(encoded(Encoder::LightGcn(LightGcn::default())));
+        let ngcf = more(encoded(Encoder::Ngcf(Ngcf::default())));
+        let buir = more(lost(Encoder::Bootstrap(Bootstrap::default()), Loss::Buir(Buir {})));
+        let sfcml = more(lost(Encoder::MF, Loss::Sfcml(Sfcml::default())));
+        let dpcml = more(Method { loss: Loss::Dpcml(Dpcml::default()), ..encoded(Encoder::Mf(Mf { vectors: 3 })) });
+        assert!((7.0..9.0).contains(&lightgcn), "{lightgcn}");
+        assert!((34.0..38.0).contains(&ngcf), "{ngcf}");
+        assert!((6.0..7.0).contains(&buir), "{buir}");
+        assert!((4.5..6.5).contains(&sfcml), "{sfcml}");
+        // Two more tables of users, each four times.
+        assert!((dpcml - 8.0 * users as f64 / (users + items) as f64).abs() < 0.01, "{dpcml}");
+        // 16 users look at all items one by one; pools cost their places.
+        let scores = needed(lost(Encoder::MF, Loss::Sfcml(Sfcml::default())), EngineName::Auto, 16);
+        assert!(scores > 4.0 * 16.0 * 4.0 * items as f64);
+        let pool = Method { sampler: Sampler::Dns(Dynamic { pool: 1000 }), ..Method::TWO_BP };
+        assert!(more(pool) * table >= 64.0 * 1024.0 * 990.0);
+        // The oracle's graph has all its zeros.
+        let dense = needed(encoded(Encoder::LightGcn(LightGcn::default())), EngineName::Autodiff, 1024);
+        assert!(dense > 4.0 * ((users + items) as f64).powi(2));
     }
 }
