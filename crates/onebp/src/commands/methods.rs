@@ -2,7 +2,7 @@
 
 use crate::{
     failure::Failure,
-    methods::MethodName,
+    methods::{MethodName, Named},
     output::{self, Terminal},
 };
 use onebp_model::{Method, encoder::Encoder, loss::Loss, part::Part, sampler::Sampler, update::UpdateName};
@@ -16,6 +16,8 @@ struct Line {
     #[serde(flatten)]
     method: Method,
     source: &'static str,
+    /// Of an epoch in Table 2: ML-100k, ML-1M, Gowalla, Yelp2018.
+    paper_seconds: Option<[f64; 4]>,
 }
 
 /// What `--json` prints.
@@ -30,7 +32,8 @@ struct Printed {
 
 pub fn run(terminal: Terminal) -> Result<(), Failure> {
     let lines = MethodName::all().filter_map(|name| Some((name, name.named()?))).map(|(name, named)| {
-        Ok(Line { name: name.as_str(), aliases: &named.aliases, method: name.method()?, source: &named.source })
+        let Named { aliases, source, paper_seconds, .. } = named;
+        Ok(Line { name: name.as_str(), aliases, method: name.method()?, source, paper_seconds: *paper_seconds })
     });
     let methods = lines.collect::<Result<Vec<_>, Failure>>()?;
     if terminal.json {
