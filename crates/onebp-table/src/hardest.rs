@@ -1,9 +1,9 @@
 //! The hardest negatives of a pool, by the tables as they are: what dynamic samplers choose.
 
-use crate::{Batch, Error, Grouping};
+use crate::{Batch, Error, Grouping, Score};
 use burn::tensor::Tensor;
 
-/// What makes a negative hard.
+/// What makes a negative hard. Of a user who has several vectors the one counts to which an item is hardest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hardness {
     /// A large product <u, v>.
@@ -42,21 +42,24 @@ pub struct Keep {
     pub hardness: Hardness,
 }
 
-/// Hardness of every item of a batch, `[B, W]` with row-major items: `users` `[B, d]` against `items` `[B, W, d]`.
+/// Hardness of every item of a batch, `[B, W]` with row-major items: `users` `[B, C d]`, C vectors each, against `items` `[B,
+/// W, d]`.
 ///
 /// # Errors
 /// [`Error::Execution`] where the device fails.
 pub fn keys(users: Tensor<2>, items: Tensor<3>, hardness: Hardness) -> Result<Vec<f32>, Error> {
-    let [_, _, dim] = items.dims();
-    let squares = |rows: Tensor<3>| (rows.clone() * rows).sum_dim(2);
-    let products = |others: Tensor<3>| (items.clone() * others).sum_dim(2);
+    let ([_, width], [.., dim]) = (users.dims(), items.dims());
+    let squares = |rows: Tensor<3>| (rows.clone() * rows).sum_dim(2).squeeze_dim::<2>(2);
     let keys = match hardness {
-        Hardness::Product => products(users.unsqueeze_dim(1)),
-        Hardness::Closeness => products(users.unsqueeze_dim(1)) - squares(items.clone()).mul_scalar(0.5),
+        Hardness::Product => Score::Product.of_rows(users, items),
+        // The lengths of several vectors tell them apart.
+        Hardness::Closeness if width > dim => Score::Distance.of_rows(users, items).mul_scalar(0.5),
+        Hardness::Closeness => Score::Product.of_rows(users, items.clone()) - squares(items).mul_scalar(0.5),
         Hardness::Similarity => {
             let positives = items.clone().narrow(1, 0, 1);
+            let products = (items.clone() * positives.clone()).sum_dim(2).squeeze_dim::<2>(2);
             // Two roots: the product of two squares may be too small for f32.
-            products(positives.clone()) / squares(positives).sqrt() / squares(items.clone()).sqrt()
+            products / squares(positives).sqrt() / squares(items).sqrt()
         }
     };
     let failed = |error: String| Error::Execution(error);
@@ -132,6 +135,30 @@ impl Chosen {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Embedding, Table, host::HostTable, portable::PortableTable};
+    use burn::tensor::Device;
+
+    /// Users [(3, 0), (0, 1)] and [(-1, 0), (0, -1)], items (1, 0), (0, 2), (-2, -1): the best product and the least
+    /// distance, by hand.
+    #[test]
+    fn the_vector_counts_to_which_an_item_is_hardest() {
+        fn found<E: Embedding>(users: &Table, items: &Table, hardness: Hardness) -> Vec<f32> {
+            let batch = Batch::new(vec![1, 0], vec![0, 1, 2, 0, 1, 2], vec![1.0; 2], (2, 3));
+            let [mut users, mut items] = [users, items].map(|table| E::new(table, None, &Device::flex()).unwrap());
+            items.keys(&mut users, &batch, hardness).unwrap()
+        }
+        let table = |values: &[f32], rows: usize| Table { values: values.to_vec(), rows, dim: values.len() / rows };
+        let users = table(&[3.0, 0.0, 0.0, 1.0, -1.0, 0.0, 0.0, -1.0], 2);
+        let items = table(&[1.0, 0.0, 0.0, 2.0, -2.0, -1.0], 3);
+        for (hardness, expected) in [
+            (Hardness::Product, [0.0, 0.0, 2.0, 3.0, 2.0, -1.0]),
+            // Half the squares of 2 and 5 and 2, and of 2 and 1 and 8, with a minus.
+            (Hardness::Closeness, [-1.0, -2.5, -1.0, -1.0, -0.5, -4.0]),
+        ] {
+            assert_eq!(found::<PortableTable>(&users, &items, hardness), expected, "{hardness:?}");
+            assert_eq!(found::<HostTable>(&users, &items, hardness), expected, "{hardness:?}");
+        }
+    }
 
     /// Golden values, evaluated in f64 outside this program.
     #[test]

@@ -8,7 +8,7 @@
 //! and after every step each row longer than 1 is shortened to 1. Gradient: dL/ds-_k = a_k = 1 / S where the margin is
 //! violated, else 0; dL/ds+ = -sum_k a_k. Switches of the original: `hardest` takes the nearest negative alone; `rank-weight`
 //! multiplies the loss of a row by log(1 + N violated / S), an estimate of the positive's rank in the catalogue; `covariance`
-//! adds that weight times (|C|_F^2 - |diag C|^2) / R, C being the covariance of the R rows of the batch (the Frobenius form
+//! adds that weight times (|C|_F^2 - |diag C|^2) / R, C being the covariance of the R vectors of the batch (the Frobenius form
 //! of the paper; its code sums the entries, which may be negative).
 
 use super::{ClosedForm, LossRows, LossSetting, Objective, RowValues, Value, objective::OfScores};
@@ -102,7 +102,9 @@ impl Cml {
         (self.covariance > 0.0).then(|| {
             let [batch, columns, dim] = rows.items.dims();
             let items = rows.items.clone().reshape([batch * columns, dim]);
-            let all = Tensor::cat(vec![rows.users.clone(), items], 0);
+            let vectors = rows.users.dims()[1] / dim;
+            let users = rows.users.clone().reshape([batch * vectors, dim]);
+            let all = Tensor::cat(vec![users, items], 0);
             covariance(all).mul_scalar(self.covariance)
         })
     }
@@ -290,5 +292,18 @@ mod tests {
         close(covariance(apart).into_scalar::<f32>().into(), 0.0, 1e-7);
         let equal: Tensor<2> = tensor(&[1.0, 1.0, -1.0, -1.0], [2, 2], &device);
         close(covariance(equal).into_scalar::<f32>().into(), 1.0, 1e-6);
+    }
+
+    /// Every vector of a user is a row of the covariance: here the four of the one user beside two items at their mean.
+    #[test]
+    fn the_covariance_is_of_vectors() {
+        let device = ndarray();
+        let users: Tensor<2> = tensor(&[1.0, 1.0, 1.0, -1.0, -1.0, 1.0, -1.0, -1.0], [1, 8], &device);
+        let items: Tensor<3> = tensor(&[0.0; 4], [1, 2, 2], &device);
+        let loss = |covariance| Loss::Cml(Cml { covariance, margin: 0.0, ..Cml::default() });
+        close(value(loss(1.0), 1.0, users, items).into_scalar::<f32>().into(), 0.0, 1e-7);
+        let (users, items) = (tensor(&[1.0, 1.0, -1.0, -1.0], [1, 4], &device), tensor(&[0.0; 4], [1, 2, 2], &device));
+        // C = 2 / 4 everywhere: 2 (1 / 2)^2 / 4.
+        close(value(loss(1.0), 1.0, users, items).into_scalar::<f32>().into(), 0.125, 1e-6);
     }
 }

@@ -304,14 +304,19 @@ impl Embedding for HostTable {
             items: &'a [f32],
             hardness: Hardness,
             keys: Rows<'a>,
+            /// Of an item.
             dim: usize,
+            /// Of a user, who may have several vectors.
+            width: usize,
         }
         impl RowWork for Keys<'_> {
             #[inline(always)]
             fn run<S: Simd>(&self, simd: S, range: Range<usize>, _: &mut [f32]) {
                 let (width, touched) = (self.batch.width(), &self.batch.touched_users);
+                let half = |row: &[f32]| 0.5 * dot(simd, row, row);
+                let several = self.width > self.dim;
                 for q in range {
-                    let user = &self.users[touched.rows[q] as usize * self.dim..][..self.dim];
+                    let user = &self.users[touched.rows[q] as usize * self.width..][..self.width];
                     for &place in touched.places(q) {
                         let place = place as usize;
                         // SAFETY: a row of the batch belongs to one user.
@@ -321,14 +326,22 @@ impl Embedding for HostTable {
                         let length = dot(simd, positive, positive).sqrt();
                         for (key, &item) in keys.iter_mut().zip(items) {
                             let item = &self.items[item as usize * self.dim..][..self.dim];
-                            *key = match self.hardness {
-                                Hardness::Product => dot(simd, user, item),
-                                Hardness::Closeness => dot(simd, user, item) - 0.5 * dot(simd, item, item),
-                                Hardness::Similarity => {
-                                    let cosine = dot(simd, positive, item) / length / dot(simd, item, item).sqrt();
-                                    log_weight(cosine, self.dim)
+                            if self.hardness == Hardness::Similarity {
+                                let cosine = dot(simd, positive, item) / length / dot(simd, item, item).sqrt();
+                                *key = log_weight(cosine, self.dim);
+                                continue;
+                            }
+                            let closeness = self.hardness == Hardness::Closeness;
+                            let of_item = if closeness { half(item) } else { 0.0 };
+                            *key = f32::NEG_INFINITY;
+                            for vector in user.chunks_exact(self.dim) {
+                                let of_vector = if closeness && several { half(vector) } else { 0.0 };
+                                let hardness = dot(simd, vector, item) - of_item - of_vector;
+                                // What is not a number is taken, so that it shows.
+                                if !(hardness <= *key) {
+                                    *key = hardness;
                                 }
-                            };
+                            }
                         }
                     }
                 }
@@ -340,8 +353,9 @@ impl Embedding for HostTable {
         let mut values = vec![0.0; batch.items.len()];
         let (user_rows, item_rows) = (users.weights.as_slice(), self.weights.as_slice());
         let keys = Rows::new(&mut values, width);
-        let work = Keys { batch, users: user_rows, items: item_rows, hardness, keys, dim };
-        for_rows(self.arch, batch.touched_users.len(), dim, width, &work);
+        let user_dim = users.shape[1];
+        let work = Keys { batch, users: user_rows, items: item_rows, hardness, keys, dim, width: user_dim };
+        for_rows(self.arch, batch.touched_users.len(), user_dim, width, &work);
         Ok(values)
     }
 
