@@ -104,8 +104,8 @@ pub trait Embedding: Sized {
     fn keys(&mut self, users: &mut Self, batch: &Batch, hardness: Hardness) -> Result<Vec<f32>, Error> {
         let users = users.gather(&batch.touched_users, &batch.users)?;
         let items = self.gather(&batch.touched_items, &batch.items)?;
-        let [rows, dim] = users.dims();
-        keys(users, items.reshape([rows, batch.width(), dim]), hardness)
+        let [_, dim] = items.dims();
+        keys(users, items.reshape([batch.len(), batch.width(), dim]), hardness)
     }
 
     /// Everything that is needed to continue with the same bytes.
