@@ -2,8 +2,10 @@
 
 use crate::{
     Batch, Error, Hyperparameters, Method,
+    encoder::Encoder,
     loss::Draws,
     sampler::{Shared, Static},
+    update::Follow,
 };
 use onebp_data::{
     Csr,
@@ -34,8 +36,34 @@ pub struct Batches<'a> {
     pub keep_last: bool,
     /// Which of the sampler's items a step keeps; all of them where nothing is said.
     pub keep: Option<Keep>,
+    /// Rows that something follows right after a step.
+    pub followed: Followed,
     /// Seed of the order and of the other positives.
     pub seed: u64,
+}
+
+/// Rows of a batch that something follows right after the step: they must stand at that step, not at a later one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Followed {
+    /// None.
+    None,
+    /// The chosen items, by the users.
+    Positives,
+    /// The users, by the chosen items.
+    Users,
+    /// All rows of both tables, by targets.
+    All,
+}
+
+impl Followed {
+    fn of(method: &Method, hyper: &Hyperparameters) -> Self {
+        match (method.encoder, method.update(hyper).follow()) {
+            (Encoder::Bootstrap(_), _) => Self::All,
+            (_, Follow::Users(_)) => Self::Positives,
+            (_, Follow::Items(_)) => Self::Users,
+            (_, Follow::Neither) => Self::None,
+        }
+    }
 }
 
 impl<'a> Batches<'a> {
@@ -65,6 +93,7 @@ impl<'a> Batches<'a> {
             whole_users: draws == Draws::Users,
             batch_size: hyper.batch_size,
             keep_last: hyper.keep_last,
+            followed: Followed::of(method, hyper),
             seed,
         })
     }
@@ -125,6 +154,11 @@ impl Epoch<'_> {
     /// Number of users M and items N.
     pub fn tables(&self) -> (usize, usize) {
         (self.batches.train.rows(), self.batches.train.columns())
+    }
+
+    /// Rows of a batch that something follows right after the step.
+    pub fn followed(&self) -> Followed {
+        self.batches.followed
     }
 
     /// Rows of the largest batch.
@@ -227,6 +261,7 @@ mod tests {
             batch_size,
             keep_last,
             keep: None,
+            followed: Followed::None,
             seed: 9,
         }
     }

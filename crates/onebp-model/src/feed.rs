@@ -3,9 +3,10 @@
 //! A batch is drawn and grouped by row some steps before its turn, on the threads of the pool, while another step computes.
 //! Knowing the batches to come also tells how long each row will rest: [`Touched::rest`], with which dense Adam carries a
 //! row over its silent steps while it is in hand. That number depends on the epoch and the batch alone, not on threads or
-//! on where a run was resumed.
+//! on where a run was resumed. Rows that something follows right after the step ([`Followed`]) are not carried: who follows
+//! must see them as they are then.
 
-use crate::{Batch, Epoch};
+use crate::{Batch, Epoch, Followed};
 use onebp_table::{Grouping, Touched};
 use std::collections::VecDeque;
 
@@ -65,11 +66,18 @@ impl<'a> Feed<'a> {
         self.next += 1;
         // Batches are counted from 1: 0 is a row that this epoch has not touched.
         let number = self.next as u32;
-        let (ready, ahead) = (&mut self.ready, self.ahead as u32);
-        self.users.link(number, ahead, &batch.touched_users, ready, |batch| &mut batch.touched_users);
+        let (ready, ahead, followed) = (&mut self.ready, self.ahead as u32, self.epoch.followed());
+        if !matches!(followed, Followed::Users | Followed::All) {
+            self.users.link(number, ahead, &batch.touched_users, ready, |batch, _| Some(&mut batch.touched_users));
+        }
         // Items that the step is yet to choose rest for nobody knows how long.
-        if batch.keep.is_none() {
-            self.items.link(number, ahead, &batch.touched_items, ready, |batch| &mut batch.touched_items);
+        if batch.keep.is_none() && followed != Followed::All {
+            self.items.link(number, ahead, &batch.touched_items, ready, |batch, index| {
+                let width = batch.width() as u32;
+                let touched = &mut batch.touched_items;
+                let chosen = || touched.places(index).iter().any(|place| place.is_multiple_of(width));
+                (followed != Followed::Positives || !chosen()).then_some(touched)
+            });
         }
         self.ready.push_back(batch);
     }
@@ -98,20 +106,25 @@ impl<'a> Feed<'a> {
 }
 
 impl Side {
-    /// Tells the batches `ready`, the last of which is `number - 1`, which of their rows batch `number` touches next.
+    /// Tells the batches `ready`, the last of which is `number - 1`, which of their rows batch `number` touches next; `of` is
+    /// where a batch keeps a row of that index, if it shall know.
     fn link(
         &mut self,
         number: u32,
         ahead: u32,
         touched: &Touched,
         ready: &mut VecDeque<Batch>,
-        of: impl Fn(&mut Batch) -> &mut Touched,
+        of: impl Fn(&mut Batch, usize) -> Option<&mut Touched>,
     ) {
         let oldest = number - ready.len() as u32;
         for (index, &row) in touched.rows.iter().enumerate() {
             let (before, place) = std::mem::replace(&mut self.last[row as usize], (number, index as u32));
-            if before >= oldest && number - before <= ahead {
-                of(&mut ready[(before - oldest) as usize]).rest[place as usize] = number - before - 1;
+            let place = place as usize;
+            if before >= oldest
+                && number - before <= ahead
+                && let Some(touched) = of(&mut ready[(before - oldest) as usize], place)
+            {
+                touched.rest[place] = number - before - 1;
             }
         }
     }
@@ -142,6 +155,7 @@ mod tests {
             batch_size: 8,
             keep_last: true,
             keep: None,
+            followed: Followed::None,
             seed: 7,
         };
         let epoch = |number| batches.epoch(number);
@@ -171,6 +185,43 @@ mod tests {
             assert!(std::iter::from_fn(|| late.take()).eq(whole[11..].iter().cloned()));
             whole.into_iter().for_each(|batch| feed.give_back(batch));
             feed.restart(epoch(number + 1));
+        }
+    }
+
+    /// Who is followed right after a step stands at that step; the others are carried on.
+    #[test]
+    fn followed_rows_do_not_rest_ahead() {
+        let pairs: Vec<_> = (0..40u32).flat_map(|u| (0..9u32).map(move |k| (u, (u * 7 + k * 5) % 90))).collect();
+        let train = Csr::from_pairs(40, 90, &pairs).unwrap();
+        for followed in [Followed::None, Followed::Positives, Followed::Users, Followed::All] {
+            let batches = Batches {
+                train: &train,
+                sampler: Static::new(&train, Proposal::Uniform(90), 3, 7),
+                positives: 1,
+                whole_users: false,
+                batch_size: 8,
+                keep_last: true,
+                keep: None,
+                followed,
+                seed: 7,
+            };
+            let mut feed = Feed::new(batches.epoch(1), 0);
+            // Rows that rest ahead: users, chosen items, other items.
+            let mut found = [false; 3];
+            while let Some(batch) = feed.take() {
+                found[0] |= batch.touched_users.rest.iter().any(|rest| *rest > 0);
+                let positives: Vec<u32> = batch.positives().collect();
+                for (row, rest) in batch.touched_items.rows.iter().zip(&batch.touched_items.rest) {
+                    found[if positives.contains(row) { 1 } else { 2 }] |= *rest > 0;
+                }
+            }
+            let expected = match followed {
+                Followed::None => [true, true, true],
+                Followed::Positives => [true, false, true],
+                Followed::Users => [false, true, true],
+                Followed::All => [false, false, false],
+            };
+            assert_eq!(found, expected, "{followed:?}");
         }
     }
 }

@@ -20,7 +20,7 @@ mod tables;
 mod two_tower;
 pub mod update;
 
-pub use epoch::{Batches, Epoch};
+pub use epoch::{Batches, Epoch, Followed};
 pub use error::Error;
 pub use feed::Feed;
 pub use method::{Hyperparameters, Method};
