@@ -197,6 +197,7 @@ mod tests {
             let batches = Batches {
                 train: &train,
                 sampler: Static::new(&train, Proposal::Uniform(90), 3, 7),
+                shared: false,
                 positives: 1,
                 whole_users: false,
                 batch_size: 8,

@@ -53,3 +53,32 @@ impl LightGcn {
         sum.map_or_else(|| matrix.clone(), |sum| sum.div_scalar((self.layers + 1) as f64))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{
+        Encoder,
+        testing::{DIM, NODES, assert_close, devices, matrices, wave},
+    };
+    use super::*;
+
+    /// T21: steps through the sparse matrix, forward and backward, are those of autodiff through the dense one.
+    #[test]
+    fn the_adjoint_is_that_of_autodiff() {
+        for device in devices() {
+            for layers in 0..4 {
+                let lightgcn = LightGcn { layers };
+                let (sparse, _, dense) = matrices(Encoder::LightGcn(lightgcn), &device);
+                let (rows, gradient) = (wave([NODES, DIM], 0.7, &device), wave([NODES, DIM], 1.9, &device));
+                let tracked = Tensor::from_inner(rows.clone()).require_grad();
+                let outputs = lightgcn.encode(tracked.clone(), &dense);
+                let what = format!("{layers} layers");
+                let found = lightgcn.propagate(&rows, &sparse).unwrap();
+                assert_close(found, outputs.clone().inner(), 1e-6, &what);
+                let expected = (outputs * Tensor::from_inner(gradient.clone())).sum().backward();
+                let found = lightgcn.propagate(&gradient, &sparse).unwrap();
+                assert_close(found, tracked.grad(&expected).unwrap(), 1e-6, &what);
+            }
+        }
+    }
+}

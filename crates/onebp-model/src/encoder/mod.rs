@@ -174,3 +174,50 @@ fn split(outputs: Tensor<2>, inputs: Tables) -> Result<Tables, Error> {
         ..inputs
     })
 }
+
+#[cfg(test)]
+mod testing {
+    //! A small graph with a node without edges, and what a product through it is taken by.
+
+    use super::{Encoder, graph};
+    use crate::device::ndarray;
+    use burn::tensor::{Device, Tensor};
+    use onebp_data::Csr;
+    use onebp_table::{Embedding, SparseProduct, host::HostTable, portable::to_device};
+
+    /// Users 0..4 and items 0..6; item 5 has no edge.
+    pub const NODES: usize = 10;
+    pub const DIM: usize = 4;
+
+    pub type Product = <HostTable as Embedding>::Sparse;
+
+    /// The matrix of `encoder`, its transpose, and all its entries for autodiff.
+    pub fn matrices(encoder: Encoder, device: &Device) -> (Product, Product, Tensor<2>) {
+        let pairs = [(0, 0), (0, 2), (1, 1), (1, 2), (1, 4), (2, 0), (2, 1), (2, 3), (3, 2)];
+        let sparse = encoder.matrix(&Csr::from_pairs(4, 6, &pairs).unwrap()).unwrap();
+        let dense = to_device(&graph::dense(&sparse), device);
+        let product = |matrix| Product::new(matrix, device).unwrap();
+        (product(&sparse), product(&sparse.transposed()), Tensor::from_inner(dense))
+    }
+
+    /// sin(step k + 0.3), row after row.
+    pub fn wave(shape: [usize; 2], step: f64, device: &Device) -> Tensor<2> {
+        let values: Vec<f64> = (0..shape[0] * shape[1]).map(|k| (step * k as f64 + 0.3).sin()).collect();
+        crate::loss::testing::tensor(&values, shape, device)
+    }
+
+    pub fn devices() -> [Device; 2] {
+        [ndarray(), Device::flex()]
+    }
+
+    /// Elements of `found` are those of `expected` but for `tolerance` of the largest one, which is not 0.
+    pub fn assert_close(found: Tensor<2>, expected: Tensor<2>, tolerance: f32, what: &str) {
+        assert_eq!(found.dims(), expected.dims(), "{what}");
+        let [found, expected] = [found, expected].map(|tensor| tensor.into_data().try_to_vec::<f32>().unwrap());
+        let largest = expected.iter().fold(0f32, |largest, x| largest.max(x.abs()));
+        assert!(largest > 0.0, "{what}: all 0");
+        for (found, expected) in found.iter().zip(&expected) {
+            assert!((found - expected).abs() <= tolerance * largest, "{what}: {found} is not {expected}");
+        }
+    }
+}

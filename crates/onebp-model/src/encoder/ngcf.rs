@@ -182,3 +182,70 @@ fn mix(input: &Tensor<2>, passed: &Tensor<2>, weights: &[Tensor<2>]) -> Tensor<2
 fn norm(rows: &Tensor<2>) -> Tensor<2> {
     (rows.clone() * rows.clone()).sum_dim(1).clamp_min(SMALLEST_NORM * SMALLEST_NORM).sqrt()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{
+        Encoder,
+        testing::{DIM, NODES, assert_close, devices, matrices, wave},
+    };
+    use super::*;
+
+    /// T24: embeddings and every gradient, of rows and of weights, are those of autodiff through the dense matrix: for both
+    /// matrices, of which one is not symmetric, with dropout and without.
+    #[test]
+    fn the_backward_pass_is_that_of_autodiff() {
+        for device in devices() {
+            for (rw_self, drops, layers) in [(false, false, 1), (false, true, 3), (true, false, 2), (true, true, 2)] {
+                let ngcf = Ngcf { layers, dropout: 0.25, rw_self };
+                let (sparse, transposed, dense) = matrices(Encoder::Ngcf(ngcf), &device);
+                let weights: Vec<Tensor<2>> = ngcf
+                    .weights(DIM)
+                    .iter()
+                    .enumerate()
+                    .map(|(at, weight)| wave(weight.shape, 0.9 + 0.17 * at as f64, &device))
+                    .collect();
+                // About a quarter of the elements are dropped.
+                let mask = |layer: usize| {
+                    let wave = wave([NODES, DIM], 2.3 + layer as f64, &device);
+                    wave.ones_like().mul_scalar(4.0 / 3.0).mask_fill(wave.greater_elem(0.7), 0.0)
+                };
+                let masks: Vec<Tensor<2>> = (0..layers).filter(|_| drops).map(mask).collect();
+                let (rows, gradient) =
+                    (wave([NODES, DIM], 0.7, &device), wave([NODES, (layers + 1) * DIM], 1.9, &device));
+
+                let track = |tensor: &Tensor<2>| Tensor::from_inner(tensor.clone()).require_grad();
+                let (tracked_rows, tracked): (_, Vec<_>) = (track(&rows), weights.iter().map(track).collect());
+                let constants: Vec<_> = masks.iter().cloned().map(Tensor::from_inner).collect();
+                let outputs = ngcf.encode(tracked_rows.clone(), &tracked, &dense, &constants);
+                let expected = (outputs.clone() * Tensor::from_inner(gradient.clone())).sum().backward();
+
+                let what = |of: &str| format!("{of}, {ngcf:?}, dropout: {drops}");
+                let (found, trace) = ngcf.forward(rows, &weights, &sparse, &masks).unwrap();
+                assert_close(found, outputs.inner(), 1e-5, &what("embeddings"));
+                let (of_rows, of_weights) = ngcf.backward(gradient, trace, &weights, &transposed).unwrap();
+                assert_close(of_rows, tracked_rows.grad(&expected).unwrap(), 1e-4, &what("rows"));
+                assert_eq!(of_weights.len(), tracked.len());
+                for (at, (found, weight)) in of_weights.into_iter().zip(&tracked).enumerate() {
+                    assert_close(found, weight.grad(&expected).unwrap(), 1e-4, &what(&format!("weight {at}")));
+                }
+            }
+        }
+    }
+
+    /// With W1 the identity, everything else 0 and nothing below 0, a layer is (A^ + I) E scaled to length 1.
+    #[test]
+    fn a_linear_layer() {
+        let device = &devices()[0];
+        let ngcf = Ngcf { layers: 1, dropout: 0.0, rw_self: false };
+        let (sparse, _, dense) = matrices(Encoder::Ngcf(ngcf), device);
+        let weights: Vec<Tensor<2>> =
+            ngcf.weights(DIM).iter().map(|weight| Tensor::zeros(weight.shape, device)).collect();
+        let weights = [vec![Tensor::eye(DIM, device)], weights[1..].to_vec()].concat();
+        let rows = wave([NODES, DIM], 0.7, device).abs();
+        let (found, _) = ngcf.forward(rows.clone(), &weights, &sparse, &[]).unwrap();
+        let h = dense.inner().matmul(rows.clone()) + rows;
+        let expected = h.clone() / (h.clone() * h).sum_dim(1).sqrt();
+        assert_close(found.slice([0..NODES, DIM..2 * DIM]), expected, 1e-6, "unit rows");
+    }
+}

@@ -3,7 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 mod agreement;
+mod block;
+mod bootstrap;
+mod encoders;
 mod golden;
+mod lengths;
 mod samplers;
 mod updates;
 
@@ -46,6 +50,11 @@ fn rigs() -> Vec<Rig> {
     devices().into_iter().flat_map(|device| engines.map(|engine| rig(engine, device.clone()))).collect()
 }
 
+/// Those that have encoders beyond table lookup.
+fn graph_rigs() -> Vec<Rig> {
+    rigs().into_iter().filter(|rig| rig.engine != EngineName::Fused).collect()
+}
+
 /// Every device of this machine. `wgpu` may be missing, unless ONEBP_REQUIRE_WGPU is set.
 fn devices() -> Vec<device::Found> {
     let mut found: Vec<_> = [DeviceName::NdArray, DeviceName::Flex].map(|name| device::find(name).unwrap()).into();
@@ -81,8 +90,12 @@ fn interactions(users: usize, items: usize) -> Csr {
 
 /// An engine that starts from `tables`.
 fn engine(method: Method, hyper: &Hyperparameters, tables: &Tables, rig: &Rig) -> Box<dyn Engine> {
-    let train = interactions(tables.users.rows, tables.items.rows);
-    let start = Start { tables: tables.clone(), train: &train, seed: 1 };
+    engine_on(&interactions(tables.users.rows, tables.items.rows), method, hyper, tables, rig)
+}
+
+/// An engine that starts from `tables`, on the graph of `train`.
+fn engine_on(train: &Csr, method: Method, hyper: &Hyperparameters, tables: &Tables, rig: &Rig) -> Box<dyn Engine> {
+    let start = Start { tables: tables.clone(), train, seed: 1 };
     rig.engine.build(method, hyper, &start, &rig.device).unwrap()
 }
 
