@@ -149,11 +149,11 @@ impl RowLoss for Hinge {
         for (at, score) in scores.iter_mut().enumerate().skip(1) {
             let violation = self.margin - own + *score;
             // What is not a number is a violation, so that it shows.
-            let active = !(violation <= 0.0);
+            let active = violation > 0.0 || violation.is_nan();
             *score = 0.0;
             if active {
                 (total, violated, *score) = (total + violation, violated + 1.0, 1.0);
-                if !(violation <= worst) {
+                if violation > worst || violation.is_nan() {
                     (worst, place) = (violation, at);
                 }
             }

@@ -144,9 +144,7 @@ fn rows_of<S: Simd, const V: usize, const R: usize>(
     let mut sums = [[simd.splat_f32s(0.0); V]; R];
     for (row, sums) in sums.iter_mut().enumerate() {
         let (vectors, _) = S::as_simd_f32s(&out[row * wide + column..][..width]);
-        for v in 0..V {
-            sums[v] = vectors[v];
-        }
+        sums.copy_from_slice(&vectors[..V]);
     }
     for k in 0..inner {
         let (vectors, _) = S::as_simd_f32s(&w[k * wide + column..][..width]);
@@ -159,9 +157,7 @@ fn rows_of<S: Simd, const V: usize, const R: usize>(
     }
     for (row, sums) in sums.iter().enumerate() {
         let (vectors, _) = S::as_mut_simd_f32s(&mut out[row * wide + column..][..width]);
-        for v in 0..V {
-            vectors[v] = sums[v];
-        }
+        vectors[..V].copy_from_slice(sums);
     }
 }
 

@@ -338,7 +338,7 @@ impl Embedding for HostTable {
                                 let of_vector = if closeness && several { half(vector) } else { 0.0 };
                                 let hardness = dot(simd, vector, item) - of_item - of_vector;
                                 // What is not a number is taken, so that it shows.
-                                if !(hardness <= *key) {
+                                if hardness > *key || hardness.is_nan() {
                                     *key = hardness;
                                 }
                             }
