@@ -160,6 +160,79 @@ fn wrong_settings() {
     assert!(unknown.stderr.contains("--method"), "clap suggests the nearest flag: {}", unknown.stderr);
 }
 
+/// Parameters of every part: out of range, of a wrong kind, or unknown.
+#[test]
+fn wrong_parameters_of_parts() {
+    let place = Place::new();
+    for (options, fragment) in [
+        ("--encoder lightgcn,layers=65", "layers = 65 is out of range: it must be at most 64"),
+        ("--encoder lightgcn,layers=-1", "'--encoder <NAME[,KEY=VALUE...]>': invalid value: integer `-1`"),
+        ("--encoder ngcf,layers=0", "layers = 0 is out of range: it must be between 1 and 16"),
+        ("--encoder ngcf,dropout=1", "dropout = 1 is out of range: it must be at least 0 and below 1"),
+        ("--encoder ngcf,rw_self=true", "unknown field `rw_self`, expected one of `layers`, `dropout`, `rw-self`"),
+        ("--encoder mf,vectors=0", "vectors = 0 is out of range: it must be between 1 and 64"),
+        (
+            "--method buir --encoder bootstrap,momentum=1.5",
+            "momentum = 1.5 is out of range: it must be between 0 and 1",
+        ),
+        ("--encoder gcn", "unknown variant `gcn`, expected one of `mf`, `lightgcn`, `ngcf`, `bootstrap`"),
+        ("--sampler popularity,exponent=-1", "exponent = -1 is out of range: it must be between 0 and 4"),
+        ("--loss hcl,hardness=-1", "hardness = -1 is out of range: it must be between 0 and 100"),
+        ("--loss dcl,positives=0", "positives = 0 is out of range: it must be between 1 and 1024"),
+        ("--method cml --loss cml,margin=-1", "margin = -1 is out of range: it must be a number of at least 0"),
+        ("--method cml --loss cml,covariance=-1", "covariance = -1 is out of range: it must be a number of at least 0"),
+        ("--method cml --loss cml,hardest=1", "invalid type: integer `1`, expected a boolean"),
+        (
+            "--method dpcml --loss dpcml,low=0.5,high=0.2",
+            "high = 0.2 is out of range: it must be a number of at least `low`",
+        ),
+        ("--method dpcml --loss dpcml,eta=-1", "eta = -1 is out of range: it must be a number of at least 0"),
+        ("--method sfcml --loss sfcml,margin=nan", "invalid type: string \"nan\", expected f64"),
+        ("--method sfcml --loss sfcml,margin=-2", "margin = -2 is out of range: it must be a number of at least 0"),
+        ("--method buir --loss buir,x=1", "unknown field `x`"),
+        ("--update onebp,order=late", "unknown variant `late`, expected `pre` or `post`"),
+        ("--update onebp,cut=middle", "unknown variant `middle`, expected `input` or `output`"),
+        ("--update two-bp,order=pre", "unknown field `order`: there are no parameters"),
+        ("--update three-bp", "unknown variant `three-bp`, expected one of `onebp`, `two-bp`, `user-only`"),
+    ] {
+        refused(&place, &format!("train {options}"), 2, &[fragment]);
+    }
+    assert!(!place.path().join("runs").exists(), "no run folder is left behind");
+}
+
+/// Parts that do not go together: why, and what would.
+#[test]
+fn parts_that_do_not_go_together() {
+    let place = Place::new();
+    for (options, why, remedy) in [
+        ("--loss buir", "compares predictions with targets", "use --encoder bootstrap together with --loss buir"),
+        ("--encoder bootstrap", "nothing for other losses", "use --encoder bootstrap together with --loss buir"),
+        (
+            "--method buir --encoder lightgcn",
+            "bootstrap alone has",
+            "use --encoder bootstrap together with --loss buir",
+        ),
+        ("--sampler none", "the loss needs negatives", "choose a sampler, such as --sampler uniform"),
+        ("--method sfcml --sampler uniform", "no negatives to be sampled", "use --sampler none"),
+        ("--method buir --sampler dns", "no negatives to be sampled", "use --sampler none"),
+        ("--method cml --update onebp", "unit ball", "use --update two-bp"),
+        ("--method sfcml --update user-only", "on the sphere", "use --update two-bp"),
+        ("--method buir --update onebp", "targets of the encoder bootstrap", "use --update two-bp"),
+        ("--encoder mf,vectors=2", "a user of several vectors", "use --update two-bp, or --encoder mf"),
+        ("--encoder mf,vectors=2 --update user-only", "several vectors", "use --update two-bp, or --encoder mf"),
+        ("--method sfcml --encoder lightgcn", "the whole catalogue", "use --encoder mf"),
+        ("--method sfcml --encoder mf,vectors=2", "the whole catalogue", "use --encoder mf"),
+        ("--update onebp,order=pre", "before a graph encoder", "use --update onebp, or --encoder lightgcn or ngcf"),
+        ("--update onebp,cut=output", "before a graph encoder", "use --update onebp, or --encoder lightgcn or ngcf"),
+        ("--method cml --temperature 0.5", "divide scores by a temperature", "leave --temperature at 1"),
+        ("--method buir --temperature 2", "divide scores by a temperature", "leave --temperature at 1"),
+        ("--method lightgcn --engine fused", "engine = fused", "auto, rows or autodiff"),
+        ("--method sfcml --engine fused", "engine = fused", "auto, rows or autodiff"),
+    ] {
+        refused(&place, &format!("train {options} --device ndarray"), 2, &[why, remedy]);
+    }
+}
+
 #[test]
 fn wrong_configuration_files() {
     let place = Place::new();
@@ -170,6 +243,21 @@ fn wrong_configuration_files() {
     place.file("syntax.toml", "dim = 8\nepochs == 3\n");
     refused(&place, "train --config syntax.toml", 2, &["syntax.toml:2"]);
     refused(&place, "train --config absent.toml", 2, &["absent.toml"]);
+    for (text, fragment) in [
+        (
+            "[method]\nname = \"mf\"\nlos = \"dcl\"\n",
+            "table.toml:3: unknown key `los` of [method]; did you mean `loss`?",
+        ),
+        (
+            "[method]\nencoder = { name = \"ngcf\", layer = 2 }\n",
+            "table.toml:2: encoder = { layer = 2, name = \"ngcf\" }: unknown field `layer`",
+        ),
+        ("[method]\nencoder = { layers = 2 }\n", "missing field `name`"),
+        ("method = \"mf\"\nloss = \"dcl,tau-plus=1\"\n", "tau-plus = 1 is out of range"),
+    ] {
+        place.file("table.toml", text);
+        refused(&place, "train --config table.toml", 2, &[fragment]);
+    }
 }
 
 #[test]

@@ -29,13 +29,6 @@ fn assert_same(place: &Place, a: &str, b: &str) {
     assert!(a.0 == b.0, "bytes of tables and moments");
 }
 
-/// Names of all methods.
-fn methods(place: &Place) -> Vec<String> {
-    let listed: serde_json::Value = serde_json::from_str(&place.ok("methods --json").stdout).unwrap();
-    let names = listed["methods"].as_array().unwrap().iter().map(|method| method["name"].as_str().unwrap().to_string());
-    names.collect()
-}
-
 /// Methods are names for parts, and parts can be had by themselves; what does not exist or fit is refused.
 #[test]
 fn parts_of_methods() {
@@ -115,7 +108,7 @@ fn same_command_same_bytes() {
 fn resuming_equals_going_on() {
     let place = Place::new();
     place.file("small.csv", small_csv());
-    for method in methods(&place) {
+    for method in methods::names(&place) {
         let base = format!("train {SMALL} --method {method}");
         place.ok(&format!("{base} --epochs 6 --out {method}-whole"));
         place.ok(&format!("{base} --epochs 3 --out {method}-parts"));
@@ -147,10 +140,11 @@ fn resuming_equals_going_on() {
 }
 
 /// Kills a training process at `kills` moments, resumes each time, and compares with an uninterrupted run.
-fn survives_kills(kills: u32, signal: &str, expected: Option<i32>) {
+fn survives_kills(method: &str, kills: u32, signal: &str, expected: Option<i32>) {
     let place = Place::new();
     place.file("small.csv", small_csv());
-    let base = format!("train {SMALL} --epochs {} --patience 0 --checkpoint-every 0", 40 * kills);
+    let epochs = 40 * kills;
+    let base = format!("train {SMALL} --method {method} --epochs {epochs} --patience 0 --checkpoint-every 0");
     let clock = std::time::Instant::now();
     place.ok(&format!("{base} --out whole"));
     // A leg is at most half its share of the run, so that no leg finishes it, even on a machine that others slow down.
@@ -178,32 +172,19 @@ fn survives_kills(kills: u32, signal: &str, expected: Option<i32>) {
 
 #[test]
 fn twenty_kills_lose_nothing() {
-    survives_kills(20, "-9", None);
+    survives_kills("onebp", 20, "-9", None);
 }
 
 #[test]
 fn interrupts_write_a_checkpoint_and_end_with_130() {
-    survives_kills(3, "-INT", Some(130));
+    survives_kills("onebp", 3, "-INT", Some(130));
 }
 
-/// T44: every method lowers its loss over 5 epochs on block-structured data and beats popularity in R@5.
+/// Methods with a state beside tables and moments: steps of dropout and weights, targets, several vectors, whole users.
 #[test]
-fn every_method_learns() {
-    let place = Place::new();
-    place.file("small.csv", small_csv());
-    for method in methods(&place) {
-        let json = place.ok(&format!(
-            "train {SMALL} --method {method} --beta 0.9 --lr 0.05 --epochs 5 --protocol final --eval-every 1 --out {method} \
-             --compare popularity --json"
-        ));
-        let losses: Vec<f64> = metric_lines(&place.read(&format!("{method}/metrics.jsonl")))
-            .iter()
-            .map(|row| row["loss"].as_f64().unwrap())
-            .collect();
-        assert!(losses[4] < losses[0], "{method}: {losses:?}");
-        let printed: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
-        let (trained, popular) = (&printed["final"]["R@5"], &printed["compare"]["popularity"]["R@5"]);
-        assert!(trained.as_f64() > popular.as_f64(), "{method}: {trained} against {popular}");
+fn states_of_every_kind_survive() {
+    for method in ["ngcf", "buir", "dpcml", "sfcml"] {
+        survives_kills(method, 2, "-INT", Some(130));
     }
 }
 
