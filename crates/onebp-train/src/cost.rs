@@ -27,9 +27,10 @@ use onebp_model::{
     Batch, Hyperparameters, Method, Rule,
     encoder::Encoder,
     loss::{Draws, Form, Sfcml},
+    sampler::Pool,
     update::{Cut, Follow},
 };
-use onebp_table::{Grouping, Touched, host::Machine};
+use onebp_table::{Grouping, Hardness, Touched, host::Machine};
 use serde::Serialize;
 use std::ops::AddAssign;
 
@@ -171,8 +172,12 @@ impl<'a> Counter<'a> {
 
     /// Counts a step on `batch`.
     pub fn count(&mut self, batch: &Batch) {
-        // Of a pool the step keeps S items, which ones is not known here: as many distinct rows as the first S have.
-        let kept = batch.keep.map_or(batch.width(), |keep| keep.positives + keep.negatives);
+        // Of a pool the step keeps S items, which ones is not known here: as many distinct rows as the first S have, or of one
+        // that all rows share any.
+        let kept = match (batch.keep, self.method.sampler.shares()) {
+            (Some(keep), false) => keep.positives + keep.negatives,
+            _ => batch.width(),
+        };
         let step = Step {
             pairs: batch.len() as f64,
             users: batch.touched_users.len() as f64,
@@ -241,7 +246,16 @@ impl<'a> Counter<'a> {
         // Behind a graph, rows of a side that does not learn are made of the other one's too.
         let passes = encoder.is_graph() && update.cut() == Cut::Input;
         let sides = [update.trains_users(), update.trains_items()].map(|learns| f64::from(u8::from(learns || passes)));
-        let forward = scores * self.method.columns(self.hyper) as f64 * encoder.vectors() as f64;
+        let seen = match self.method.sampler.pool() {
+            // Cosines of the pool with the pairs' own items; users have scores with what is kept alone.
+            Some(Pool { size, hardness: Hardness::Similarity }) => {
+                cost.operations += 2.0 * step.chosen * size.min(self.tables[1]) as f64 * width;
+                kept
+            }
+            // Hardness is a score.
+            _ => self.method.columns(self.hyper),
+        };
+        let forward = scores * seen as f64 * encoder.vectors() as f64;
         cost.operations += 2.0 * step.pairs * width * (forward + (sides[0] + sides[1]) * kept as f64);
         // Rows of tables that move are counted there.
         let looked_at = if encoder.is_graph() { step.users + step.drawn } else { step.drawn - step.items };
@@ -351,7 +365,7 @@ mod tests {
     use onebp_model::{
         encoder::{Bootstrap, LightGcn, Mf, Ngcf},
         loss::{Buir, Cml, Dcl, Dpcml, Loss},
-        sampler::{Dynamic, Sampler},
+        sampler::{Dynamic, Sampler, TwoStage2019},
         update::UpdateName,
     };
 
@@ -424,6 +438,11 @@ mod tests {
         let found = cost(pool, &hyper(), Step { drawn: 9.0, ..STEP });
         assert_eq!(found.operations - plain.operations, 2.0 * 4.0 * 4.0 * 2.0);
         assert_eq!(found.bytes - plain.bytes, 4.0 * 8.0);
+        // One pool for all: 4 chosen items against 6, and users against those that are kept.
+        let shared =
+            Method { sampler: Sampler::TwoStage2019(TwoStage2019 { pool: 6, exponent: 1.0 }), ..Method::TWO_BP };
+        let shared = cost(shared, &hyper(), STEP);
+        assert_eq!(shared.operations - plain.operations, 2.0 * 4.0 * 6.0 * 2.0);
         // Four positives more, forward and for both sides.
         let dcl = cost(two_bp(Encoder::MF, Loss::Dcl(Dcl::default())), &hyper(), STEP);
         assert_eq!(dcl.operations - plain.operations, 3.0 * 2.0 * 4.0 * 4.0 * 2.0);
@@ -431,7 +450,6 @@ mod tests {
 
     #[test]
     fn batches_are_counted() {
-        use onebp_model::sampler::Pool;
         use onebp_table::Keep;
         let sampler = Sampler::Dns(Dynamic { pool: 3 });
         let method = Method { sampler, ..Method::TWO_BP };

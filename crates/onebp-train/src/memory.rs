@@ -17,8 +17,9 @@ fn estimate(settings: &Settings, users: usize, items: usize, pairs: usize) -> u6
     let Settings { method, hyper, engine, .. } = settings;
     let oracle = *engine == EngineName::Autodiff;
     let setting = LossSetting { temperature: hyper.temperature, items };
-    let looks_up = matches!(method.encoder, Encoder::Mf(_));
-    let fused = !oracle && *engine != EngineName::Rows && looks_up && method.loss.in_closed_form(setting).is_some();
+    let in_closed_form =
+        !matches!(method.encoder, Encoder::Bootstrap(_)) && method.loss.in_closed_form(setting).is_some();
+    let fused = !oracle && *engine != EngineName::Rows && in_closed_form;
     let whole_users = method.loss.draws() == Draws::Users;
     let row = NUMBER * hyper.dim as f64;
     let (m, n, all_pairs) = (users as f64, items as f64, pairs as f64);
@@ -34,13 +35,17 @@ fn estimate(settings: &Settings, users: usize, items: usize, pairs: usize) -> u6
     let encoder = layers(method) * (m + n) * row * if oracle { 2.0 } else { 1.0 };
     let graph = if method.encoder.is_graph() { matrices(method, m + n, all_pairs, oracle) } else { 0.0 };
     let places = batch_pairs * (1 + method.columns(hyper)) as f64;
+    // Items of a row that are gathered: pools only where they are not looked through in the tables themselves.
+    let pool = method.sampler.pool().filter(|_| !oracle && !method.encoder.is_graph());
+    let gathered =
+        method.columns(hyper).saturating_sub(pool.map_or(0, |pool| pool.size.saturating_sub(hyper.negatives)));
     // Gathered rows alive at the peak of a step: embeddings, products and their gradients.
     let step = match (whole_users, fused) {
         (true, _) => catalogue(batch_users, n, batch_pairs, hyper.dim, oracle),
         (false, true) => 0.0,
-        (false, false) => 4.0 * places * row * breadth(method),
+        (false, false) => 4.0 * batch_pairs * (1 + gathered) as f64 * row * breadth(method),
     };
-    // A place of a batch is grouped ahead, in a handful of words.
+    // A place of a batch, its noise included, is grouped ahead in a handful of words.
     let ahead = 64.0 * places;
     // The pairs in order of users, shuffled, and as they were read; what is known of every user and item.
     let data = 32.0 * all_pairs + 64.0 * (m + n);
@@ -115,7 +120,7 @@ mod tests {
         Hyperparameters,
         encoder::{Bootstrap, LightGcn, Mf, Ngcf},
         loss::{Buir, Dpcml, Loss},
-        sampler::{Dynamic, Sampler},
+        sampler::{Dynamic, Sampler, TwoStage2019},
         update::UpdateName,
     };
 
@@ -196,6 +201,14 @@ mod tests {
         assert!(scores > 4.0 * 16.0 * 4.0 * items as f64);
         let pool = Method { sampler: Sampler::Dns(Dynamic { pool: 1000 }), ..Method::TWO_BP };
         assert!(more(pool) * table >= 64.0 * 1024.0 * 990.0);
+        let shared =
+            Method { sampler: Sampler::TwoStage2019(TwoStage2019 { pool: 1000, exponent: 1.0 }), ..Method::TWO_BP };
+        assert_eq!(more(shared), more(pool));
+        // Where pools are gathered, so are their rows.
+        let gathered = needed(pool, EngineName::Autodiff, 1024) - needed(Method::TWO_BP, EngineName::Autodiff, 1024);
+        assert!(gathered > 4.0 * 1024.0 * 990.0 * 64.0 * 4.0);
+        let looked_through = needed(pool, EngineName::Rows, 1024) - needed(Method::TWO_BP, EngineName::Rows, 1024);
+        assert_eq!(looked_through, more(pool) * table);
         // The oracle's graph has all its zeros.
         let dense = needed(encoded(Encoder::LightGcn(LightGcn::default())), EngineName::Autodiff, 1024);
         assert!(dense > 4.0 * ((users + items) as f64).powi(2));
