@@ -68,16 +68,11 @@ impl<'a> Feed<'a> {
         let number = self.next as u32;
         let (ready, ahead, followed) = (&mut self.ready, self.ahead as u32, self.epoch.followed());
         if !matches!(followed, Followed::Users | Followed::All) {
-            self.users.link(number, ahead, &batch.touched_users, ready, |batch, _| Some(&mut batch.touched_users));
+            self.users.link(number, ahead, &batch.touched_users, ready, |batch| &mut batch.touched_users);
         }
         // Items that the step is yet to choose rest for nobody knows how long.
         if batch.keep.is_none() && followed != Followed::All {
-            self.items.link(number, ahead, &batch.touched_items, ready, |batch, index| {
-                let width = batch.width() as u32;
-                let touched = &mut batch.touched_items;
-                let chosen = || touched.places(index).iter().any(|place| place.is_multiple_of(width));
-                (followed != Followed::Positives || !chosen()).then_some(touched)
-            });
+            self.items.link(number, ahead, &batch.touched_items, ready, |batch| &mut batch.touched_items);
         }
         self.ready.push_back(batch);
     }
@@ -87,7 +82,15 @@ impl<'a> Feed<'a> {
         while self.ready.len() <= self.ahead && self.next < self.epoch.len() {
             self.draw();
         }
-        self.ready.pop_front()
+        let mut batch = self.ready.pop_front()?;
+        if self.epoch.followed() == Followed::Positives {
+            let (width, touched) = (batch.width(), &mut batch.touched_items);
+            // The chosen items stand at the first place of each row.
+            for &slot in touched.slots.iter().step_by(width.max(1)) {
+                touched.rest[slot as usize] = 0;
+            }
+        }
+        Some(batch)
     }
 
     /// Takes back the memory of a batch.
@@ -106,25 +109,20 @@ impl<'a> Feed<'a> {
 }
 
 impl Side {
-    /// Tells the batches `ready`, the last of which is `number - 1`, which of their rows batch `number` touches next; `of` is
-    /// where a batch keeps a row of that index, if it shall know.
+    /// Tells the batches `ready`, the last of which is `number - 1`, which of their rows batch `number` touches next.
     fn link(
         &mut self,
         number: u32,
         ahead: u32,
         touched: &Touched,
         ready: &mut VecDeque<Batch>,
-        of: impl Fn(&mut Batch, usize) -> Option<&mut Touched>,
+        of: impl Fn(&mut Batch) -> &mut Touched,
     ) {
         let oldest = number - ready.len() as u32;
         for (index, &row) in touched.rows.iter().enumerate() {
             let (before, place) = std::mem::replace(&mut self.last[row as usize], (number, index as u32));
-            let place = place as usize;
-            if before >= oldest
-                && number - before <= ahead
-                && let Some(touched) = of(&mut ready[(before - oldest) as usize], place)
-            {
-                touched.rest[place] = number - before - 1;
+            if before >= oldest && number - before <= ahead {
+                of(&mut ready[(before - oldest) as usize]).rest[place as usize] = number - before - 1;
             }
         }
     }

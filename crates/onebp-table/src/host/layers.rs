@@ -479,3 +479,76 @@ impl HostLayers {
         Ok(Weights { w: [padded(&w1, false), padded(&w2, false)], t: [padded(&w1, true), padded(&w2, true)], bias })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::{TensorData, activation::leaky_relu};
+
+    fn wave(rows: usize, dim: usize, step: f32, device: &Device) -> Tensor<2> {
+        let values: Vec<f32> = (0..rows * dim).map(|at| (at as f32 * step).sin() * 0.5).collect();
+        Tensor::from_data(TensorData::new(values, [rows, dim]), device)
+    }
+
+    fn assert_close(found: &Tensor<2>, expected: &Tensor<2>, what: &str) {
+        let read = |tensor: &Tensor<2>| tensor.clone().into_data().try_to_vec::<f32>().unwrap();
+        let (found, expected) = (read(found), read(expected));
+        assert_eq!(found.len(), expected.len(), "{what}");
+        for (found, expected) in found.iter().zip(&expected) {
+            assert!((found - expected).abs() <= 2e-5 * expected.abs().max(1.0), "{what}: {found} is not {expected}");
+        }
+    }
+
+    /// The second of two layers against autodiff, over several blocks, for widths that fill four vectors, one, and none;
+    /// the same bytes on one thread and on three.
+    #[test]
+    fn a_layer_is_its_formula_and_its_gradient() {
+        #[allow(deprecated)]
+        let devices = [Device::flex(), Device::ndarray()];
+        for device in devices {
+            for (rows, dim) in [(70, 5), (131, 70), (200, 64), (3, 16)] {
+                let what = format!("{rows} rows of {dim}");
+                let tensor = |step: f32, rows: usize| wave(rows, dim, step, &device);
+                let (input, passed) = (tensor(0.37, rows), tensor(0.53, rows));
+                let weights = [tensor(0.71, dim), tensor(0.29, dim), tensor(0.9, 1), tensor(0.4, 1)];
+                let (gradient, above) = (wave(rows, 3 * dim, 0.23, &device), tensor(0.61, rows));
+                // Every third element is left out.
+                let mask: Vec<f32> = (0..rows * dim).map(|at| if at % 3 == 0 { 0.0 } else { 1.5 }).collect();
+                let mask = Tensor::<2>::from_data(TensorData::new(mask, [rows, dim]), &device);
+
+                let run = || {
+                    let layers = HostLayers::new(dim, &device);
+                    let mut outputs = layers.begin(&input, 2).unwrap();
+                    let given = (input.clone(), passed.clone());
+                    let trace = layers.forward(1, given, &weights, Some(&mask), &mut outputs).unwrap();
+                    let (hidden, outputs) = (trace.hidden.clone(), layers.finish(outputs));
+                    let back = layers.backward(1, &gradient, Some(&above), trace, &weights, 1.5).unwrap();
+                    [vec![outputs, hidden, back.passed, back.rest], back.weights].concat()
+                };
+                let found = run();
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+                for (one, three) in found.iter().zip(pool.install(run)) {
+                    assert_eq!(one.to_data(), three.to_data(), "{what}");
+                }
+
+                let leaf = |tensor: &Tensor<2>| Tensor::from_inner(tensor.clone()).require_grad();
+                let (e, s) = (leaf(&input), leaf(&passed));
+                let w: Vec<Tensor<2>> = weights.iter().map(leaf).collect();
+                let linear = (s.clone() + e.clone()).matmul(w[0].clone()) + w[2].clone();
+                let z = linear + (e.clone() * s.clone()).matmul(w[1].clone()) + w[3].clone();
+                let h = leaky_relu(z, f64::from(SLOPE)) * Tensor::from_inner(mask.clone());
+                let unit = h.clone() / (h.clone() * h.clone()).sum_dim(1).sqrt();
+                let g = Tensor::from_inner(gradient.clone().slice([0..rows, 2 * dim..3 * dim]));
+                let value = (unit.clone() * g).sum() + (h.clone() * Tensor::from_inner(above.clone())).sum();
+                let gradients = value.backward();
+                let of = |tensor: &Tensor<2>| tensor.grad(&gradients).unwrap();
+                let expected = [vec![h.inner(), of(&s), of(&e)], w.iter().map(of).collect()].concat();
+                assert_close(&found[0].clone().slice([0..rows, 0..dim]), &input, &what);
+                assert_close(&found[0].clone().slice([0..rows, 2 * dim..3 * dim]), &unit.inner(), &what);
+                for (found, expected) in found[1..].iter().zip(&expected) {
+                    assert_close(found, expected, &what);
+                }
+            }
+        }
+    }
+}
