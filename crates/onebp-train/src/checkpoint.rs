@@ -108,9 +108,7 @@ impl Checkpoint {
     /// [`Error::Model`] where a table is missing, or is not one of this method.
     pub fn model(self, method: Method, hyper: &Hyperparameters, train: &Csr) -> Result<BestTables, Error> {
         match self.best {
-            Some(BestTables { epoch, tables }) => {
-                Ok(BestTables { epoch, tables: Tables { score: method.loss.score(), ..tables } })
-            }
+            Some(best) => Ok(best),
             None => Ok(BestTables { epoch: self.progress.epoch, tables: self.state.view(method, hyper, train)? }),
         }
     }
@@ -209,14 +207,14 @@ impl CheckpointFolder {
         self.remove_all_but(&record)
     }
 
-    /// Reads the committed checkpoint and checks it.
+    /// Reads the committed checkpoint and checks it. Its best tables, whose file does not say so, are scored by `score`.
     ///
     /// # Errors
     /// [`Error::Run`] where there is none, or where a file is missing, damaged or of another format.
-    pub fn load(&self) -> Result<Checkpoint, Error> {
+    pub fn load(&self, score: Score) -> Result<Checkpoint, Error> {
         let mut record = self.record()?;
         loop {
-            let loaded = self.load_files(&record);
+            let loaded = self.load_files(&record, score);
             // A run that is being trained may have replaced the files in between.
             let now = self.record()?;
             if loaded.is_ok() || now.last == record.last {
@@ -226,7 +224,7 @@ impl CheckpointFolder {
         }
     }
 
-    fn load_files(&self, record: &Record) -> Result<Checkpoint, Error> {
+    fn load_files(&self, record: &Record, score: Score) -> Result<Checkpoint, Error> {
         let (tensors, times) = self.read_tensors(&record.last)?;
         let best = match (&record.best, record.best_epoch) {
             (Some(file), Some(epoch)) => {
@@ -235,10 +233,7 @@ impl CheckpointFolder {
                     let missing = || self.corrupt(&file.name, &format!("the table of {name} is missing"));
                     tensors.remove(name).ok_or_else(missing)
                 };
-                Some(BestTables {
-                    epoch,
-                    tables: Tables { users: table("users")?, items: table("items")?, score: Score::default() },
-                })
+                Some(BestTables { epoch, tables: Tables { users: table("users")?, items: table("items")?, score } })
             }
             _ => None,
         };
@@ -410,9 +405,9 @@ mod tests {
         for (epoch, best) in [(1, 1), (2, 1), (3, 3)] {
             let stored = checkpoint(epoch, best);
             folder.store(&stored).unwrap();
-            let loaded = folder.load().unwrap();
+            let loaded = folder.load(Score::Distance).unwrap();
             assert_eq!(loaded.state, stored.state);
-            assert_eq!(loaded.best.as_ref().map(|b| b.epoch), Some(best));
+            assert_eq!(loaded.best.map(|b| (b.epoch, b.tables.score)), Some((best, Score::Distance)));
             assert_eq!(loaded.data, stored.data);
         }
         let expected = ["best-00000003.safetensors", "checkpoint.json", "last-00000003-0000.safetensors"];
@@ -427,9 +422,9 @@ mod tests {
         folder.store(&checkpoint(1, 1)).unwrap();
         std::fs::write(folder.path.join("last-00000002-0000.safetensors"), b"half a fi").unwrap();
         std::fs::write(folder.path.join(".writing-abc"), b"{").unwrap();
-        assert_eq!(folder.load().unwrap().progress.epoch, 1);
+        assert_eq!(folder.load(Score::Distance).unwrap().progress.epoch, 1);
         folder.store(&checkpoint(2, 1)).unwrap();
-        assert_eq!(folder.load().unwrap().progress.epoch, 2);
+        assert_eq!(folder.load(Score::Distance).unwrap().progress.epoch, 2);
         assert_eq!(names(&folder).len(), 3);
     }
 
@@ -437,30 +432,30 @@ mod tests {
     fn damage_is_named() {
         let run = tempfile::tempdir().unwrap();
         let folder = CheckpointFolder::open(run.path());
-        let missing = folder.load().unwrap_err().to_string();
+        let missing = folder.load(Score::Distance).unwrap_err().to_string();
         assert!(missing.contains("there is no checkpoint"), "{missing}");
 
         folder.store(&checkpoint(1, 1)).unwrap();
         let file = folder.path.join("last-00000001-0000.safetensors");
         let whole = std::fs::read(&file).unwrap();
         std::fs::write(&file, &whole[..whole.len() - 3]).unwrap();
-        assert!(folder.load().unwrap_err().to_string().contains("size or checksum"));
+        assert!(folder.load(Score::Distance).unwrap_err().to_string().contains("size or checksum"));
         let mut flipped = whole.clone();
         flipped[whole.len() - 1] ^= 1;
         std::fs::write(&file, &flipped).unwrap();
-        assert!(folder.load().unwrap_err().to_string().contains("size or checksum"));
+        assert!(folder.load(Score::Distance).unwrap_err().to_string().contains("size or checksum"));
         std::fs::remove_file(&file).unwrap();
-        assert!(folder.load().unwrap_err().to_string().contains("the file is missing"));
+        assert!(folder.load(Score::Distance).unwrap_err().to_string().contains("the file is missing"));
         std::fs::write(&file, &whole).unwrap();
-        assert!(folder.load().is_ok());
+        assert!(folder.load(Score::Distance).is_ok());
 
         let record = folder.path.join(RECORD);
         let text = std::fs::read_to_string(&record).unwrap();
         std::fs::write(&record, text.replace("last-00000001", "../last-00000001")).unwrap();
-        assert!(folder.load().unwrap_err().to_string().contains("is not a file name"));
+        assert!(folder.load(Score::Distance).unwrap_err().to_string().contains("is not a file name"));
         std::fs::write(&record, text.replace("\"format\":1", "\"format\":9")).unwrap();
-        assert!(folder.load().unwrap_err().to_string().contains("checkpoint format 9 is not 1"));
+        assert!(folder.load(Score::Distance).unwrap_err().to_string().contains("checkpoint format 9 is not 1"));
         std::fs::write(&record, &text[..text.len() / 2]).unwrap();
-        assert!(folder.load().unwrap_err().to_string().contains("damaged"));
+        assert!(folder.load(Score::Distance).unwrap_err().to_string().contains("damaged"));
     }
 }

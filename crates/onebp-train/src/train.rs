@@ -100,7 +100,7 @@ impl<'a> Run<'a> {
         if !self.checkpoints.exists() {
             return Ok(self);
         }
-        let checkpoint = self.checkpoints.load()?;
+        let checkpoint = self.checkpoints.load(self.settings.method.loss.score())?;
         checkpoint.check_data(self.fingerprint, self.folder)?;
         checkpoint.check_settings(self.identity()?, self.folder)?;
         let refuse = |problem: String, remedy: &str| {

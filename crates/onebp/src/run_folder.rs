@@ -107,9 +107,9 @@ pub fn open(folder: &Path, terminal: &Terminal) -> Result<Trained, Failure> {
         &data_source::directory(options.data_directory.as_deref()),
     )?;
     let data = source.load(&options.reading.load_options())?.dataset;
-    let checkpoint = CheckpointFolder::open(folder).load()?;
-    checkpoint.check_data(data.fingerprint(), folder)?;
     let settings = options.settings()?;
+    let checkpoint = CheckpointFolder::open(folder).load(settings.method.loss.score())?;
+    checkpoint.check_data(data.fingerprint(), folder)?;
     checkpoint.check_settings(settings.identity()?, folder)?;
     if checkpoint.progress.epoch == 0 {
         let problem = "no epoch was finished, the tables are as they were drawn; train first";
