@@ -124,9 +124,21 @@ impl Encoder {
             let [users, items] = Bootstrap::embed([users, items], &weights);
             return Ok(Tables { users: to_host(users)?, items: to_host(items)?, ..inputs });
         }
-        let matrix = P::new(&self.matrix(train)?, device)?;
-        let outputs = self.forward(join(&inputs, device), &weights, &matrix)?;
-        split(outputs, inputs)
+        self.encode_tables(inputs, &weights, &P::new(&self.matrix(train)?, device)?, device)
+    }
+
+    /// The embeddings of all users and items behind a graph, from their tables on the host.
+    ///
+    /// # Errors
+    /// [`Error::Execution`] where the device fails.
+    pub(crate) fn encode_tables<P: SparseProduct>(
+        &self,
+        inputs: Tables,
+        weights: &[Tensor<2>],
+        matrix: &P,
+        device: &Device,
+    ) -> Result<Tables, Error> {
+        split(self.forward(join(&inputs, device), weights, matrix)?, inputs)
     }
 
     /// The matrix that a graph encoder passes rows through, `[M + N, M + N]`.

@@ -7,7 +7,7 @@ use super::{
     encoding::{Sides, Weights, all_rows},
     losses::Losses,
     rows::{shares, user_shares},
-    state::{ITEMS, USERS},
+    state::{ITEMS, TARGETS, USERS},
 };
 use crate::{
     Batch, Error, Hyperparameters, Method, Tables, TwoTower,
@@ -21,9 +21,6 @@ use onebp_table::{
     hardest::{Chosen, keys},
     portable::{PortableOptimizer, aggregate, ids, to_device, to_host},
 };
-
-/// Names of the targets of a bootstrap encoder in a stored state.
-const TARGETS: [&str; 2] = ["target_users", "target_items"];
 
 /// Whole-table autodiff.
 pub struct Autodiff {

@@ -73,13 +73,14 @@ impl Engine for FusedGraph {
             self.towers.follow(self.update.follow(), batch)?;
         }
         self.graph.begin(&mut self.towers)?;
-        let outputs = self.graph.outputs()?;
         let batch = match batch.keep {
             None => batch,
-            Some(keep) => self.chosen.of(batch, keep, &self.gradients.keys(&outputs, batch, keep.hardness)?),
+            Some(keep) => {
+                let keys = self.graph.keys(&mut self.towers, batch, keep.hardness)?;
+                self.chosen.of(batch, keep, &keys)
+            }
         };
-        let gradient = self.gradients.of(&outputs, batch)?;
-        drop(outputs);
+        let gradient = self.gradients.of(&self.graph.outputs()?, batch)?;
         self.graph.descend(&mut self.towers, gradient)?;
         if self.update.order() == Order::Post {
             self.towers.follow(self.update.follow(), batch)?;

@@ -29,6 +29,8 @@ pub struct State {
 /// Names of the tables.
 pub(super) const USERS: &str = "users";
 pub(super) const ITEMS: &str = "items";
+/// Names of the targets of a bootstrap encoder, of users and of items.
+pub(super) const TARGETS: [&str; 2] = ["target_users", "target_items"];
 
 impl State {
     /// Adds a table under `name`.

@@ -12,7 +12,7 @@ use super::{
     sum::{Gradients, sum},
     table::{RowWork, for_rows},
 };
-use crate::{Batch, Error, Hardness, RowLoss, Score, hardest::keys, portable::ids};
+use crate::{Batch, Error, RowLoss, Score};
 use burn::tensor::{Device, Tensor};
 use pulp::{Arch, Simd};
 use rayon::prelude::*;
@@ -111,18 +111,6 @@ impl HostGradients {
             arch: Arch::new(),
             device: device.clone(),
         }
-    }
-
-    /// Hardness of the items of a batch, `[B, W]`, by the rows `[M + N, d]`.
-    ///
-    /// # Errors
-    /// [`Error::Execution`] where the device fails.
-    pub fn keys(&self, rows: &Tensor<2>, batch: &Batch, hardness: Hardness) -> Result<Vec<f32>, Error> {
-        let [_, dim] = rows.dims();
-        let items: Vec<u32> = batch.items.iter().map(|&item| self.users as u32 + item).collect();
-        let users = rows.clone().select(0, ids(&batch.users, &self.device));
-        let items = rows.clone().select(0, ids(&items, &self.device));
-        keys(users, items.reshape([batch.len(), batch.width(), dim]), hardness)
     }
 
     /// The gradient of the batch's loss by the rows `[M + N, d]`, of their shape.

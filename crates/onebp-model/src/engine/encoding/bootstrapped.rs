@@ -4,16 +4,13 @@ use super::{Encoding, Sides, all_rows, weights::Weights};
 use crate::{
     Batch, Error, Hyperparameters, Tables,
     encoder::Bootstrap,
-    engine::{Start, State, towers::Towers},
+    engine::{Start, State, state::TARGETS, towers::Towers},
 };
 use burn::tensor::{Device, Tensor};
 use onebp_table::{
     Aggregation, Duplicates, Embedding, Hardness, Touched,
     portable::{to_device, to_host},
 };
-
-/// Names of the targets in a stored state.
-const TARGETS: [&str; 2] = ["target_users", "target_items"];
 
 /// Targets, which follow the online tables of the towers, and the predictor.
 pub(in crate::engine) struct Bootstrapped<E: Embedding> {

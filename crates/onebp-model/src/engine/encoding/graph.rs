@@ -11,11 +11,7 @@ use crate::{
     update::Update,
 };
 use burn::tensor::{Device, Tensor};
-use onebp_table::{
-    Embedding, Hardness, Sparse, SparseProduct, Touched,
-    hardest::keys,
-    portable::{ids, to_device, to_host},
-};
+use onebp_table::{Embedding, Hardness, Sparse, SparseProduct, Touched, hardest::keys, portable::ids};
 
 /// A graph encoder over the tables of type `E`.
 pub(in crate::engine) struct Graph<E: Embedding> {
@@ -175,12 +171,7 @@ impl<E: Embedding + Send> Encoding<E> for Graph<E> {
     }
 
     fn embed(&self, inputs: Tables) -> Result<Tables, Error> {
-        let [users, items] = [&inputs.users, &inputs.items].map(|table| to_device(table, &self.device));
-        let count = inputs.users.rows;
-        let outputs = self.encoder.forward(Tensor::cat(vec![users, items], 0), &self.weights.values, &self.matrix)?;
-        let [nodes, dim] = outputs.dims();
-        let part = |rows: std::ops::Range<usize>| to_host(outputs.clone().slice([rows, 0..dim]));
-        Ok(Tables { users: part(0..count)?, items: part(count..nodes)?, ..inputs })
+        self.encoder.encode_tables(inputs, &self.weights.values, &self.matrix, &self.device)
     }
 
     fn store(&self, state: &mut State) -> Result<(), Error> {
