@@ -1,0 +1,1 @@
+//! Experiments: grids of runs, analysis of what they trained, and the report.
