@@ -34,6 +34,12 @@ pub enum Purpose {
     InitEncoder = 11,
     /// Elements that dropout leaves out.
     Dropout = 12,
+    /// Users drawn with replacement, to see how far a mean may be off.
+    Bootstrap = 13,
+    /// Pairs of users to be compared.
+    UserPairs = 14,
+    /// First centres of clusters, first directions of a projection.
+    Analysis = 15,
 }
 
 /// All random numbers of one seed and purpose.

@@ -24,13 +24,10 @@ const TITLE: &[&str] = &["title", "name", "movietitle", "itemtitle", "itemname",
 /// is no title at all or the columns are others.
 pub fn titles(path: &Path) -> Result<HashMap<String, String>, Error> {
     check_regular(path)?;
-    let bytes = std::fs::read(path).map_err(Error::io(path))?;
-    let text =
-        String::from_utf8(bytes).unwrap_or_else(|error| error.as_bytes().iter().map(|&byte| byte as char).collect());
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    let Layout { separator, quotes, header, id, title } = layout(path, text)?;
+    let text = any_text(path)?;
+    let Layout { separator, quotes, header, id, title } = layout(path, &text)?;
     let mut titles = HashMap::new();
-    let mut records = Records::new(text, separator, quotes);
+    let mut records = Records::new(&text, separator, quotes);
     let mut fields = Vec::new();
     let mut skip = header;
     while let Some(line) =
@@ -54,6 +51,17 @@ pub fn titles(path: &Path) -> Result<HashMap<String, String>, Error> {
         return Err(Error::file(path, "holds no titles", "name a file such as u.item, movies.dat or movies.csv"));
     }
     Ok(titles)
+}
+
+/// The content of a file without its byte order mark; what is not UTF-8 is read as Latin-1.
+///
+/// # Errors
+/// [`Error::Io`] where it cannot be read.
+pub(crate) fn any_text(path: &Path) -> Result<String, Error> {
+    let bytes = std::fs::read(path).map_err(Error::io(path))?;
+    let text =
+        String::from_utf8(bytes).unwrap_or_else(|error| error.as_bytes().iter().map(|&byte| byte as char).collect());
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
 struct Layout {

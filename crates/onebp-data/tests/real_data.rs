@@ -5,7 +5,9 @@
 //! files is kept here, only counts.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use onebp_data::{Csr, Dataset, Format, LoadOptions, Preparation, ReadOptions, SplitRule, load, prepare, read, titles};
+use onebp_data::{
+    Csr, Dataset, Format, LoadOptions, Preparation, ReadOptions, SplitRule, genres, load, prepare, read, titles,
+};
 use std::path::PathBuf;
 
 /// The path of a file or folder of the test data, or `None` with a word on the terminal.
@@ -158,5 +160,30 @@ fn titles_of_movielens() {
         let titles = titles(&path).unwrap();
         assert_eq!(titles.len(), 3883);
         assert_eq!(titles["1"], "Toy Story (1995)");
+    }
+}
+
+/// Table 4 of the paper; MovieLens's ids come through the map of the authors' split.
+#[test]
+fn genres_of_movielens() {
+    if let (Some(path), Some(dataset)) = (place("ml-100k/split-authors"), load_split("ml-100k/split-authors")) {
+        let genres = genres(&path, &dataset.items).unwrap().unwrap();
+        assert_eq!((genres.items(), genres.labels(), genres.names.len()), (1682, 2893, 19));
+        assert_eq!((&*genres.names[0], &*genres.names[18]), ("unknown", "Western"));
+        assert_eq!(
+            genres.sizes(),
+            [2, 251, 135, 42, 122, 505, 109, 50, 725, 22, 24, 92, 56, 61, 247, 101, 251, 71, 27]
+        );
+        // Toy Story: Animation, Children's, Comedy.
+        assert_eq!(genres.of(dataset.items.dense("1").unwrap()), [3, 4, 5]);
+        assert!((0..1682).all(|item| !genres.of(item).is_empty()));
+    }
+    if let (Some(path), Some(dataset)) = (place("ml-1m/split-authors"), load_split("ml-1m/split-authors")) {
+        let genres = genres(&path, &dataset.items).unwrap().unwrap();
+        assert_eq!((genres.items(), genres.labels(), genres.names.len()), (3706, 6192, 18));
+        assert_eq!(genres.of(dataset.items.dense("1").unwrap()).len(), 3);
+    }
+    if let (Some(path), Some(dataset)) = (place("gowalla"), load_split("gowalla")) {
+        assert_eq!(genres(&path, &dataset.items).unwrap(), None);
     }
 }

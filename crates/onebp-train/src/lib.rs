@@ -22,5 +22,5 @@ pub use metrics_log::Row;
 pub use parts::{Part, Parts, scorer};
 pub use protocol::{Best, GUIDE, Protocol, Selection};
 pub use settings::Settings;
-pub use summary::{Reported, Summary};
+pub use summary::{Reported, Summary, versions};
 pub use train::{Observer, Outcome, Run};

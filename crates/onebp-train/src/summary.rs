@@ -92,14 +92,12 @@ impl Summary {
         text.push(b'\n');
         atomic::write(&path, &text)
     }
+}
 
-    /// Versions of this program and of Burn.
-    pub(crate) fn versions() -> BTreeMap<String, String> {
-        [("onebp", env!("CARGO_PKG_VERSION")), ("burn", onebp_model::BURN_VERSION)]
-            .into_iter()
-            .map(|(name, version)| (name.to_string(), version.to_string()))
-            .collect()
-    }
+/// Versions of this program and of Burn.
+pub fn versions() -> BTreeMap<String, String> {
+    let versions = [("onebp", env!("CARGO_PKG_VERSION")), ("burn", onebp_model::BURN_VERSION)];
+    versions.into_iter().map(|(name, version)| (name.to_string(), version.to_string())).collect()
 }
 
 /// The median, 0 of nothing.

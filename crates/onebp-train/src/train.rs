@@ -5,7 +5,7 @@ use crate::{
     checkpoint::{BestTables, Checkpoint, CheckpointFolder, Progress},
     metrics_log::{MetricsLog, Row},
     parts::Parts,
-    summary::{Reported, Summary, median},
+    summary::{Reported, Summary, median, versions},
 };
 use onebp_data::{Dataset, Statistics};
 use onebp_eval::Report;
@@ -283,7 +283,7 @@ impl<'a> Run<'a> {
             statistics: Statistics::of(self.data),
             device: self.device.description.clone(),
             threads: rayon::current_num_threads(),
-            versions: Summary::versions(),
+            versions: versions(),
         })
     }
 }

@@ -82,6 +82,14 @@ impl Source {
         }
     }
 
+    /// The file or folder, unless it is built in.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::BuiltIn => None,
+            Self::Named { path, .. } | Self::Path(path) => Some(path),
+        }
+    }
+
     /// What the saved configuration calls it.
     pub fn canonical(&self) -> String {
         match self {

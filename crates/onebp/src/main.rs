@@ -48,6 +48,10 @@ enum Command {
     Export(commands::export::Arguments),
     /// Time epochs of training, and tell how much of the machine they use.
     Bench(Box<commands::bench::Arguments>),
+    /// Run the experiments of the paper, and your own, and report on them.
+    Experiment(commands::experiment::Arguments),
+    /// Write a page about runs of your own: curves, results side by side, configuration.
+    Report(commands::report::Arguments),
     /// List the methods, and the parts that they are made of.
     Methods,
     /// Look at data, or prepare it once for many runs.
@@ -68,6 +72,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Similar(arguments) => commands::similar::run(arguments, terminal),
         Command::Export(arguments) => commands::export::run(arguments, terminal),
         Command::Bench(arguments) => commands::bench::run(*arguments, terminal),
+        Command::Experiment(arguments) => commands::experiment::run(arguments, terminal),
+        Command::Report(arguments) => commands::report::run(arguments, terminal),
         Command::Methods => commands::methods::run(terminal),
         Command::Data(arguments) => commands::data::run(arguments, terminal),
         Command::Completions { shell } => {

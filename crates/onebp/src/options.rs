@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{path::PathBuf, time::Duration};
 
 /// A flag whose values have names; the names are those of the configuration file.
-fn choice<T, const K: usize>(names: [&'static str; K]) -> impl TypedValueParser<Value = T>
+pub fn choice<T, const K: usize>(names: [&'static str; K]) -> impl TypedValueParser<Value = T>
 where
     T: DeserializeOwned + Clone + Send + Sync + 'static,
 {

@@ -134,6 +134,76 @@ impl Drop for Progress {
     }
 }
 
+/// Progress of many runs: a bar on a terminal, elsewhere a line for each finished run.
+pub struct GridProgress {
+    bar: ProgressBar,
+    terminal: Terminal,
+    runs: usize,
+    finished: usize,
+    jobs: usize,
+    /// Estimated seconds of all runs, and of what is done of them.
+    estimated: (f64, f64),
+    started: Instant,
+}
+
+impl GridProgress {
+    /// Progress of `runs` runs that are estimated to take `seconds` together, `jobs` at a time.
+    pub fn new(terminal: Terminal, seconds: f64, runs: usize, jobs: usize) -> Self {
+        let shown = !terminal.quiet && std::io::stderr().is_terminal();
+        let target = if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(Some(1000), target);
+        if let Ok(style) = ProgressStyle::with_template("{prefix} {wide_bar} {msg} [{elapsed}]") {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(500));
+        Self { bar, terminal, runs, finished: 0, jobs, estimated: (seconds.max(f64::MIN_POSITIVE), 0.0), started: Instant::now() }
+    }
+
+    /// `seconds` of the estimate are done, by the run called `name`.
+    pub fn moved(&mut self, seconds: f64, name: &str) {
+        self.estimated.1 += seconds;
+        self.bar.set_position((1000.0 * self.estimated.1 / self.estimated.0) as u64);
+        self.bar.set_prefix(format!("{}/{} runs", self.finished, self.runs));
+        self.bar.set_message(format!("{name}, {} left", self.left()));
+    }
+
+    /// A run is finished, and with it the last `seconds` of its estimate; `line` says what came of it.
+    pub fn finished(&mut self, seconds: f64, line: &str) {
+        self.finished += 1;
+        self.estimated.1 += seconds;
+        let line = format!("{}/{} {line}; {} left", self.finished, self.runs, self.left());
+        if self.bar.is_hidden() {
+            self.terminal.tell(&line);
+        } else {
+            self.bar.println(line);
+        }
+    }
+
+    /// Ends the display; how many runs are left.
+    pub fn close(&mut self) -> usize {
+        self.bar.finish_and_clear();
+        self.runs - self.finished
+    }
+
+    /// The time that is left, in words: the estimate, corrected by how long its done part took.
+    fn left(&self) -> String {
+        let (all, done) = self.estimated;
+        if done < all / 1000.0 {
+            return format!("about {}", words(all / self.jobs as f64));
+        }
+        format!("about {}", words(self.started.elapsed().as_secs_f64() * (all - done).max(0.0) / done))
+    }
+}
+
+/// Seconds in words.
+fn words(seconds: f64) -> String {
+    match seconds {
+        s if s < 90.0 => format!("{s:.0} s"),
+        s if s < 5400.0 => format!("{:.0} min", s / 60.0),
+        s => format!("{:.1} h", s / 3600.0),
+    }
+}
+
 impl Observer for Progress {
     fn epoch_started(&mut self, epoch: u32, batches: usize, done: usize) {
         let batches = batches as u64;

@@ -6,10 +6,11 @@ use crate::{
     lookup::{self, Titles},
     options::DeviceOption,
     output::{self, Terminal},
-    run_folder::{self, Trained},
+    run_folder,
 };
 use onebp_eval::Scorer;
-use onebp_model::{Ranked, device::Found};
+use onebp_model::{Ranked, Tables, device::Found};
+use onebp_train::Part;
 use polars::prelude::{Column, DataFrame};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -69,7 +70,7 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
         arguments.user.iter().map(|raw| lookup::dense(ids, "user", raw)).collect::<Result<_, _>>()?
     };
     let found = arguments.device.find(&terminal)?;
-    let lists = lists(&trained, &found, &users, arguments.k)?;
+    let lists = lists(&trained.tables, &trained.parts.test, &found, &users, arguments.k)?;
     let mut rows = Vec::new();
     for (&user, list) in users.iter().zip(lists) {
         for (rank, (item, score)) in (1..).zip(list) {
@@ -83,9 +84,17 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
     }
 }
 
-/// Items and scores for each of `users`, best first.
-fn lists(trained: &Trained, found: &Found, users: &[u32], k: usize) -> Result<Vec<Vec<(u32, f32)>>, Failure> {
-    let (tables, part) = (&trained.tables, &trained.parts.test);
+/// Items and scores for each of `users`, best first, without what they have seen.
+///
+/// # Errors
+/// Where scores are not finite or the device fails.
+pub fn lists(
+    tables: &Tables,
+    part: &Part,
+    found: &Found,
+    users: &[u32],
+    k: usize,
+) -> Result<Vec<Vec<(u32, f32)>>, Failure> {
     let products = tables.products();
     let scorer = onebp_train::scorer(&products)?;
     let k = k.min(tables.items.rows);

@@ -187,7 +187,7 @@ pub fn limit_threads(threads: Option<u16>) -> Result<(), Failure> {
 }
 
 /// The first interrupt asks for a checkpoint, the second ends at once.
-fn stop_on_interrupt() -> Result<Arc<AtomicBool>, Failure> {
+pub fn stop_on_interrupt() -> Result<Arc<AtomicBool>, Failure> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = stop.clone();
     ctrlc::set_handler(move || {

@@ -1,0 +1,152 @@
+//! The runs of an experiment, laid out for showing: by data set, protocol, row and place, with seeds taken together.
+
+use crate::{
+    Cell, CellResult, Experiment, Paper, Store,
+    experiment::{Measure, Row, short_name},
+    result::FailedCell,
+};
+
+/// A cell with what came of it.
+#[derive(Clone, Debug)]
+pub struct Placed<'a> {
+    /// The cell.
+    pub cell: Cell,
+    /// The finished run.
+    pub result: Option<&'a CellResult>,
+    /// Why there is none, where it failed.
+    pub failure: Option<&'a FailedCell>,
+}
+
+/// An experiment with its runs.
+#[derive(Clone, Debug)]
+pub struct Gathered<'a> {
+    /// The experiment.
+    pub experiment: &'a Experiment,
+    /// The paper's numbers; none where there are no such.
+    pub paper: Paper,
+    /// The cells of the grid.
+    pub placed: Vec<Placed<'a>>,
+}
+
+/// A mean over seeds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Mean {
+    /// The mean.
+    pub value: f64,
+    /// Standard deviation of the sample; 0 of one.
+    pub deviation: f64,
+    /// How many.
+    pub count: usize,
+}
+
+impl Mean {
+    /// The mean of `values`, if there are any.
+    pub fn of(values: &[f64]) -> Option<Self> {
+        let count = values.len();
+        if count == 0 {
+            return None;
+        }
+        let value = values.iter().sum::<f64>() / count as f64;
+        let squares: f64 = values.iter().map(|x| (x - value).powi(2)).sum();
+        Some(Self { value, deviation: (squares / (count.max(2) - 1) as f64).sqrt(), count })
+    }
+}
+
+/// Which runs: all seeds of these.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Place<'b> {
+    /// Data set, as for `--data`.
+    pub data: &'b str,
+    /// Protocol.
+    pub protocol: &'b str,
+    /// Name of the row.
+    pub row: &'b str,
+    /// Place on the axis.
+    pub at: Option<f64>,
+}
+
+impl<'a> Gathered<'a> {
+    /// Looks up each of `cells`, which come with the addresses of their configurations.
+    pub fn new(experiment: &'a Experiment, paper: Paper, cells: Vec<(Cell, String)>, store: &'a Store) -> Self {
+        let place = |(cell, address): (Cell, String)| Placed {
+            cell,
+            result: store.get(&address),
+            failure: store.failure(&address),
+        };
+        Self { experiment, paper, placed: cells.into_iter().map(place).collect() }
+    }
+
+    /// The data sets with a finished run, in order.
+    pub fn data(&self) -> Vec<&str> {
+        self.distinct(|cell| &cell.data)
+    }
+
+    /// The protocols with a finished run, in order.
+    pub fn protocols(&self) -> Vec<&str> {
+        self.distinct(|cell| &cell.protocol)
+    }
+
+    fn distinct<'b>(&'b self, of: impl Fn(&'b Cell) -> &'b String) -> Vec<&'b str> {
+        let mut found: Vec<&str> = Vec::new();
+        for placed in self.placed.iter().filter(|placed| placed.result.is_some()) {
+            let value = of(&placed.cell).as_str();
+            if !found.contains(&value) {
+                found.push(value);
+            }
+        }
+        found
+    }
+
+    /// The rows with a finished run at `data` and `protocol`.
+    pub fn rows(&self, data: &str, protocol: &str) -> Vec<&'a Row> {
+        let there = |row: &&Row| {
+            self.placed.iter().any(|placed| {
+                let cell = &placed.cell;
+                placed.result.is_some() && cell.data == data && cell.protocol == protocol && cell.row == row.name
+            })
+        };
+        self.experiment.row.iter().filter(there).collect()
+    }
+
+    /// The finished runs of a place, one a seed.
+    pub fn results(&self, place: Place<'_>) -> Vec<&'a CellResult> {
+        let here = |placed: &&Placed<'a>| {
+            let cell = &placed.cell;
+            cell.data == place.data && cell.protocol == place.protocol && cell.row == place.row && cell.at == place.at
+        };
+        self.placed.iter().filter(here).filter_map(|placed| placed.result).collect()
+    }
+
+    /// The mean of a metric over seeds.
+    pub fn mean(&self, place: Place<'_>, metric: &str) -> Option<Mean> {
+        let values: Vec<f64> = self.results(place).iter().filter_map(|result| result.reported(metric)).collect();
+        Mean::of(&values)
+    }
+
+    /// A measurement of the first seed of a place.
+    pub fn measurement<T: serde::de::DeserializeOwned>(&self, place: Place<'_>, measure: Measure) -> Option<T> {
+        self.results(place).into_iter().find_map(|result| result.measurement(measure))
+    }
+
+    /// A number of the paper.
+    pub fn published(&self, data: &str, row: &str, column: &str) -> Option<f64> {
+        self.paper.get(short_name(data), row, column)
+    }
+
+    /// How many cells are finished, and how many there are.
+    pub fn finished(&self) -> (usize, usize) {
+        (self.placed.iter().filter(|placed| placed.result.is_some()).count(), self.placed.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn means() {
+        assert_eq!(Mean::of(&[]), None);
+        assert_eq!(Mean::of(&[2.0]), Some(Mean { value: 2.0, deviation: 0.0, count: 1 }));
+        assert_eq!(Mean::of(&[1.0, 3.0]), Some(Mean { value: 2.0, deviation: 2f64.sqrt(), count: 2 }));
+    }
+}

@@ -1,0 +1,196 @@
+//! Rows by metrics beside the paper's numbers: Tables 2 and 3.
+//!
+//! A number of ours is the mean over seeds with its standard deviation; beside the paper's number stands how much ours is
+//! above or below it. The last row says by how much the champion is ahead of the best other row, as in Table 2.
+
+use crate::{
+    analysis::significance::{self, BootstrapSettings},
+    experiment::{Measure, Row, short_name},
+    report::{
+        gathered::{Gathered, Mean, Place},
+        section::{Block, Section},
+        tabular::{Entry, Kind, Line, Tabular, seconds, share},
+    },
+    result::PerUserValues,
+};
+
+/// Head of the column of times.
+const TIME: &str = "s/epoch";
+
+/// The metric whose values of single users are compared.
+const TESTED: &str = "NDCG@20";
+
+/// Adds tables and findings to `section`.
+pub fn show(gathered: &Gathered<'_>, section: &mut Section) {
+    for data in gathered.data() {
+        for protocol in gathered.protocols() {
+            if gathered.rows(data, protocol).is_empty() {
+                continue;
+            }
+            section.blocks.push(Block::Table(table(gathered, data, protocol)));
+            section.findings.extend(finding(gathered, data, protocol));
+        }
+        section.blocks.extend(tests(gathered, data).map(Block::Folded));
+    }
+}
+
+/// The table of a data set under a protocol.
+fn table(gathered: &Gathered<'_>, data: &str, protocol: &str) -> Tabular {
+    let experiment = gathered.experiment;
+    let metrics = &experiment.metrics;
+    let rows = gathered.rows(data, protocol);
+    let place = |row: &'_ Row| (data, protocol, row.name.clone());
+    let mut table = Tabular {
+        name: format!("{}-{}-{protocol}", experiment.name, short_name(data)),
+        columns: metrics.iter().cloned().chain([TIME.to_string()]).collect(),
+        ..Tabular::default()
+    };
+    let mut group = None;
+    let mut runs = (usize::MAX, 0);
+    let mut doubts = Vec::new();
+    for row in &rows {
+        if row.group.is_some() && row.group != group {
+            group = row.group.clone();
+            table.rows.push(Line { label: group.clone().unwrap_or_default(), kind: Kind::Group, entries: Vec::new() });
+        }
+        let (data, protocol, name) = place(row);
+        let place = Place { data, protocol, row: &name, at: None };
+        let results = gathered.results(place);
+        runs = (runs.0.min(results.len()), runs.1.max(results.len()));
+        let times: Vec<f64> = results.iter().map(|result| result.seconds_per_epoch).collect();
+        let entries = metrics.iter().map(|metric| entry(gathered.mean(place, metric)));
+        let time = Mean::of(&times).map(|mean| Entry { text: seconds(mean.value), value: Some(mean.value), ..Entry::default() });
+        table.rows.push(Line {
+            label: row.label().into(),
+            kind: Kind::Ours,
+            entries: entries.chain([time.unwrap_or_default()]).collect(),
+        });
+        let published: Vec<Entry> = metrics
+            .iter()
+            .map(|metric| {
+                let value = gathered.published(data, &row.name, metric);
+                let doubt = gathered.paper.suspicion(short_name(data), &row.name, metric).map(str::to_string);
+                if let Some(doubt) = doubt.as_ref().filter(|_| value.is_some()) {
+                    doubts.push(format!("{}, {metric}: {doubt}", row.label()));
+                }
+                let ours = gathered.mean(place, metric);
+                let difference = ours.zip(value).map(|(ours, value)| percent(ours.value / value - 1.0));
+                let text = value.map(share).unwrap_or_default();
+                Entry { text, detail: difference.unwrap_or_default(), value, best: false, doubt }
+            })
+            .chain([gathered.published(data, &row.name, "seconds").map_or_else(Entry::default, |value| Entry {
+                text: seconds(value),
+                value: Some(value),
+                ..Entry::default()
+            })])
+            .collect();
+        if published.iter().any(|entry| entry.value.is_some()) {
+            table.rows.push(Line { label: "paper".into(), kind: Kind::Paper, entries: published });
+        }
+    }
+    table.mark_best(metrics.len());
+    table.rows.extend(improvement(gathered, data, protocol, &rows));
+    let sentence = gathered.placed.iter().find(|p| p.cell.protocol == protocol).and_then(|p| p.result);
+    let sentence = sentence.map(|result| result.protocol_text.as_str()).unwrap_or_default();
+    let seeds = if runs.0 == runs.1 { format!("{}", runs.0) } else { format!("{} to {}", runs.0, runs.1) };
+    let plural = if runs.1 == 1 { "" } else { "s" };
+    table.caption = format!("{}, {data}, protocol `{protocol}`: {sentence}. {seeds} seed{plural}.", experiment.title);
+    doubts.dedup();
+    if !doubts.is_empty() {
+        table.notes.push(format!("Doubtful cells of the paper, marked `?`: {}.", doubts.join("; ")));
+    }
+    let machines = super::machines(gathered, data, protocol);
+    table.notes.push(format!("{TIME}: median of the epochs' training time, {machines}."));
+    table
+}
+
+fn entry(mean: Option<Mean>) -> Entry {
+    let entry = Entry::share(mean.map(|mean| mean.value));
+    match mean {
+        Some(mean) if mean.count > 1 => entry.with(format!("±{}", share(mean.deviation))),
+        _ => entry,
+    }
+}
+
+/// `+1.2 %`.
+fn percent(ratio: f64) -> String {
+    format!("{:+.1} %", 100.0 * ratio)
+}
+
+/// By how much the champion is ahead of the best other row, and what the paper's table gives for it.
+fn improvement(gathered: &Gathered<'_>, data: &str, protocol: &str, rows: &[&Row]) -> Option<Line> {
+    let champion = gathered.experiment.champion.as_deref()?;
+    let entries = gathered.experiment.metrics.iter().map(|metric| {
+        let ahead = lead(&|row| Some(gathered.mean(Place { data, protocol, row, at: None }, metric)?.value), champion, rows);
+        let paper = lead(&|row| gathered.published(data, row, metric), champion, rows);
+        let entry = ahead.map_or_else(Entry::default, |(ratio, _)| Entry { text: percent(ratio), value: Some(ratio), ..Entry::default() });
+        paper.map_or(entry.clone(), |(ratio, _)| entry.with(format!("(paper {})", percent(ratio))))
+    });
+    let label = format!("{} over the best other", gathered.experiment.row(champion)?.label());
+    Some(Line { label, kind: Kind::Summary, entries: entries.collect() })
+}
+
+/// How far `champion` is ahead of the best of the other `rows`, and which that is.
+fn lead<'b>(value: &dyn Fn(&str) -> Option<f64>, champion: &str, rows: &[&'b Row]) -> Option<(f64, &'b Row)> {
+    let others = rows.iter().filter(|row| row.name != champion).filter_map(|row| Some((value(&row.name)?, *row)));
+    let (best, row) = others.max_by(|a, b| a.0.total_cmp(&b.0))?;
+    Some((value(champion)? / best - 1.0, row))
+}
+
+/// In how many metrics the champion is ahead, and by how much in the last one.
+fn finding(gathered: &Gathered<'_>, data: &str, protocol: &str) -> Option<String> {
+    let champion = gathered.experiment.champion.as_deref()?;
+    let rows = gathered.rows(data, protocol);
+    let metrics = &gathered.experiment.metrics;
+    let lead_in = |metric: &str| {
+        lead(&|row| Some(gathered.mean(Place { data, protocol, row, at: None }, metric)?.value), champion, &rows)
+    };
+    let ahead = metrics.iter().filter(|metric| lead_in(metric).is_some_and(|(ratio, _)| ratio > 0.0)).count();
+    let metric = metrics.last()?;
+    let (ratio, other) = lead_in(metric)?;
+    let label = gathered.experiment.row(champion)?.label();
+    let value = gathered.mean(Place { data, protocol, row: champion, at: None }, metric)?.value;
+    Some(format!(
+        "{data}, `{protocol}`: {label} is ahead of all {} other rows in {ahead} of {} metrics; {metric} {}, {} against {}, the best of them.",
+        rows.len() - 1,
+        metrics.len(),
+        share(value),
+        percent(ratio),
+        other.label(),
+    ))
+}
+
+/// Paired tests of the champion against every other row, user by user, on the runs of the first seed.
+fn tests(gathered: &Gathered<'_>, data: &str) -> Option<Tabular> {
+    let champion = gathered.experiment.champion.as_deref()?;
+    // The protocol that makes claims, where it was run.
+    let protocols = gathered.protocols();
+    let protocol = protocols.iter().find(|name| **name == "validated").or_else(|| protocols.first())?;
+    let values = |row: &str| -> Option<PerUserValues> {
+        gathered.measurement(Place { data, protocol, row, at: None }, Measure::PerUser)
+    };
+    let own = values(champion)?;
+    let label = gathered.experiment.row(champion)?.label();
+    let mut rows = Vec::new();
+    for row in gathered.rows(data, protocol).into_iter().filter(|row| row.name != champion) {
+        let Some((a, b)) = values(&row.name).as_ref().and_then(|other| Some((own.get(TESTED)?, other.get(TESTED)?))) else { continue };
+        let Ok(test) = significance::compare(&a, &b, &BootstrapSettings::default()) else { continue };
+        rows.push(Line {
+            label: row.label().into(),
+            kind: Kind::Ours,
+            entries: vec![
+                Entry::share(Some(test.difference)),
+                Entry::text(test.bootstrap.interval.map(share).join(" to ")),
+                Entry::number(test.wilcoxon.p, 4),
+                Entry::number(test.bootstrap.p, 4),
+            ],
+        });
+    }
+    (!rows.is_empty()).then(|| Tabular {
+        name: format!("{}-{}-tests", gathered.experiment.name, short_name(data)),
+        caption: format!("{label} minus each other row, {TESTED} user by user, {data}, protocol `{protocol}`, first seed."),
+        columns: ["difference", "95 % interval", "p, Wilcoxon", "p, bootstrap"].map(str::to_string).to_vec(),
+        rows,
+        notes: vec!["Paired over users: signed-rank test, and 10,000 resamples of the users. One seed each: what the seed changes is not in it.".into()],
+    })
+}

@@ -1,0 +1,106 @@
+//! Quality against epochs and against seconds of training.
+
+use crate::{
+    chart,
+    experiment::short_name,
+    report::{
+        figure,
+        gathered::{Gathered, Place},
+        section::{Block, Figure, Section},
+        tabular::{Entry, Kind, Line, Tabular, seconds, share},
+    },
+    result::Curve,
+};
+
+/// Shares of the best value to which the time is told.
+const SHARES: [f64; 3] = [0.9, 0.95, 0.99];
+
+/// Adds a table and two figures for each data set, protocol and metric.
+pub fn show(gathered: &Gathered<'_>, section: &mut Section) {
+    for data in gathered.data() {
+        for protocol in gathered.protocols() {
+            let rows = gathered.rows(data, protocol);
+            if rows.is_empty() {
+                continue;
+            }
+            for metric in &gathered.experiment.metrics {
+                let panels = [("epochs", false), ("seconds of training", true)];
+                let figures = panels.iter().filter_map(|(axis, timed)| figure(gathered, data, protocol, metric, axis, *timed));
+                section.blocks.push(Block::Panels(figures.collect()));
+            }
+            let Some(metric) = gathered.experiment.metrics.last() else { continue };
+            let table = table(gathered, data, protocol, metric);
+            section.findings.extend(finding(&table, data, protocol, metric));
+            section.blocks.push(Block::Table(table));
+        }
+    }
+}
+
+/// The curve of a row, of its first seed.
+fn curve<'a>(gathered: &Gathered<'a>, data: &str, protocol: &str, row: &str) -> Option<&'a Curve> {
+    gathered.results(Place { data, protocol, row, at: None }).first().map(|result| &result.curve)
+}
+
+fn figure(gathered: &Gathered<'_>, data: &str, protocol: &str, metric: &str, axis: &str, timed: bool) -> Option<Figure> {
+    let curves = gathered.rows(data, protocol).into_iter().filter_map(|row| {
+        Some((row.label(), curve(gathered, data, protocol, &row.name)?))
+    });
+    let curves: Vec<(&str, &Curve)> = curves.collect();
+    let series = curves.iter().filter_map(|(label, curve)| {
+        Some(chart::LineSeries { name: label.to_string(), points: figure::thinned(&curve_points(curve, metric, timed)?) })
+    });
+    let part = curves.first().map_or("", |(_, curve)| &curve.part);
+    let caption = format!("{metric} on {part} by {axis}, {data}, protocol `{protocol}`.");
+    let lines = chart::Lines { series: series.collect(), log_x: true, references: Vec::new() };
+    let id = format!("{}-{}-{protocol}-{metric}-{axis}", gathered.experiment.name, short_name(data));
+    figure::of(caption.clone(), chart::lines(&figure::labels(&id, &caption, axis, metric), &lines))
+}
+
+/// Epochs or seconds, and the values of a metric there.
+pub fn curve_points(curve: &Curve, metric: &str, timed: bool) -> Option<Vec<[f64; 2]>> {
+    let values = curve.metrics.get(metric)?;
+    let at = |at: usize| if timed { curve.seconds.get(at).copied() } else { curve.epoch.get(at).map(|&epoch| f64::from(epoch)) };
+    Some(values.iter().enumerate().filter_map(|(index, &value)| Some([at(index)?, value])).collect())
+}
+
+/// When each row first reaches shares of the best value of all rows.
+fn table(gathered: &Gathered<'_>, data: &str, protocol: &str, metric: &str) -> Tabular {
+    let rows = gathered.rows(data, protocol);
+    let values = |row: &str| curve(gathered, data, protocol, row).and_then(|curve| curve.metrics.get(metric));
+    let best = rows.iter().filter_map(|row| values(&row.name)).flatten().copied().fold(0.0, f64::max);
+    let mut table = Tabular {
+        name: format!("{}-{}-{protocol}", gathered.experiment.name, short_name(data)),
+        caption: format!(
+            "Seconds of training until {metric} first reaches a share of {}, the best of all rows, {data}, protocol `{protocol}`, first seed.",
+            share(best)
+        ),
+        columns: SHARES.iter().map(|share| format!("{:.0} %", 100.0 * share)).chain(["best".into(), "at epoch".into(), "s/epoch".into()]).collect(),
+        ..Tabular::default()
+    };
+    for row in rows {
+        let Some((curve, values)) = curve(gathered, data, protocol, &row.name).zip(values(&row.name)) else { continue };
+        let until = |goal: &f64| {
+            let at = values.iter().position(|&value| value >= goal * best).and_then(|at| curve.seconds.get(at));
+            at.map_or_else(|| Entry::text("never"), |&at| Entry { text: seconds(at), value: Some(at), ..Entry::default() })
+        };
+        let top = values.iter().copied().fold(0.0, f64::max);
+        let epoch = values.iter().position(|&value| value == top).and_then(|at| curve.epoch.get(at)).copied().unwrap_or(0);
+        let per_epoch = curve.seconds.last().copied().unwrap_or(0.0) / f64::from(curve.epoch.last().copied().unwrap_or(1));
+        let entries = SHARES.iter().map(until).chain([Entry::share(Some(top)), Entry::number(f64::from(epoch), 0), Entry { text: seconds(per_epoch), value: Some(per_epoch), ..Entry::default() }]);
+        table.rows.push(Line { label: row.label().into(), kind: Kind::Ours, entries: entries.collect() });
+    }
+    table.notes.push(format!("Machine: {}.", super::machines(gathered, data, protocol)));
+    table
+}
+
+/// Which row is first at each share.
+fn finding(table: &Tabular, data: &str, protocol: &str, metric: &str) -> Option<String> {
+    let first = |column: usize| {
+        let times = table.rows.iter().filter_map(|line| Some((line.entries.get(column)?.value?, &line.label)));
+        times.min_by(|a, b| a.0.total_cmp(&b.0))
+    };
+    let firsts: Vec<String> = (0..SHARES.len())
+        .filter_map(|column| first(column).map(|(time, label)| format!("{} by {label} after {} s", table.columns[column], seconds(time))))
+        .collect();
+    (!firsts.is_empty()).then(|| format!("{data}, `{protocol}`: of the best {metric}, {}.", firsts.join(", ")))
+}

@@ -1,0 +1,82 @@
+//! `onebp experiment list` and `status`.
+
+use super::{Selection, plan, usage};
+use crate::{
+    failure::Failure,
+    output::{self, Terminal},
+};
+use onebp_lab::Store;
+use serde::Serialize;
+
+#[derive(Serialize)]
+struct Listed {
+    name: String,
+    title: String,
+    about: String,
+    finished: usize,
+    failed: usize,
+    runs: usize,
+}
+
+/// One line an experiment.
+pub fn list(selection: &Selection, terminal: Terminal) -> Result<(), Failure> {
+    let store = Store::read(&selection.results()).map_err(usage)?;
+    let mut lines = Vec::new();
+    for experiment in selection.read()? {
+        let gathered = plan::gather(&experiment, selection, &store)?;
+        let (finished, runs) = gathered.finished();
+        let failed = gathered.placed.iter().filter(|placed| placed.failure.is_some()).count();
+        let (title, about) = (experiment.title.clone(), experiment.about.clone());
+        lines.push(Listed { name: experiment.name.clone(), title, about, finished, failed, runs });
+    }
+    if terminal.json {
+        return output::json(&lines);
+    }
+    let cells = |line: &Listed| {
+        let failed = if line.failed > 0 { format!(", {} failed", line.failed) } else { String::new() };
+        (line.name.clone(), vec![format!("{}/{}{failed}", line.finished, line.runs), line.title.clone()])
+    };
+    output::rows(&["experiment", "finished", "title"], &lines.iter().map(cells).collect::<Vec<_>>())
+}
+
+#[derive(Serialize)]
+struct Run {
+    experiment: String,
+    run: String,
+    state: &'static str,
+    epochs: Option<u32>,
+    seconds: Option<f64>,
+    problem: Option<String>,
+}
+
+/// One line a run.
+pub fn status(selection: &Selection, terminal: Terminal) -> Result<(), Failure> {
+    let store = Store::read(&selection.results()).map_err(usage)?;
+    let mut runs = Vec::new();
+    for experiment in selection.read()? {
+        for placed in plan::gather(&experiment, selection, &store)?.placed {
+            runs.push(Run {
+                experiment: experiment.name.clone(),
+                run: placed.cell.name(),
+                state: match (placed.result, placed.failure) {
+                    (Some(_), _) => "finished",
+                    (None, Some(_)) => "failed",
+                    (None, None) => "missing",
+                },
+                epochs: placed.result.map(|result| result.epochs),
+                seconds: placed.result.map(|result| result.seconds),
+                problem: placed.failure.map(|failure| failure.problem.clone()),
+            });
+        }
+    }
+    if terminal.json {
+        return output::json(&runs);
+    }
+    let cells = |run: &Run| {
+        let seconds = run.seconds.map_or_else(String::new, |seconds| format!("{seconds:.0} s"));
+        let epochs = run.epochs.map_or_else(String::new, |epochs| format!("{epochs} epochs"));
+        let problem = run.problem.clone().unwrap_or_default();
+        (run.experiment.clone(), vec![run.run.clone(), run.state.into(), epochs, seconds, problem])
+    };
+    output::rows(&["experiment", "run", "state", "", "", ""], &runs.iter().map(cells).collect::<Vec<_>>())
+}

@@ -1,0 +1,136 @@
+//! `onebp experiment`: the grids of `experiments/*.toml`.
+
+mod cell;
+mod estimate;
+mod list;
+mod measure;
+mod plan;
+mod report;
+mod run;
+
+pub use cell::curve;
+pub use report::write as write_report;
+
+use crate::{
+    failure::{Exit, Failure},
+    output::Terminal,
+};
+use onebp_lab::{Choice, Experiment};
+use std::path::{Path, PathBuf};
+
+/// Run the experiments of the paper, and your own, and report on them.
+#[derive(clap::Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// List the experiments there are, and how far each is.
+    List(Selection),
+    /// Run what is not finished yet. Finished runs are kept one by one: stop and go on whenever you like.
+    Run(Box<run::Arguments>),
+    /// Tell of every run whether it is finished, failed or missing.
+    Status(Selection),
+    /// Write the report: one HTML page, and every table as Markdown, LaTeX, CSV and JSON.
+    Report(report::Arguments),
+}
+
+/// Which experiments, and which of their runs.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Selection {
+    /// Experiments by name, or paths of their files; all of the folder otherwise.
+    #[arg(value_name = "NAME|PATH")]
+    names: Vec<String>,
+    /// Folder of the experiments.
+    #[arg(long, value_name = "DIR", default_value = "experiments")]
+    experiments: PathBuf,
+    /// Folder of finished runs; `results` in the folder of the experiments otherwise.
+    #[arg(long, value_name = "DIR")]
+    results: Option<PathBuf>,
+    /// A smaller grid that the experiments define, such as `quick`.
+    #[arg(long, value_name = "NAME")]
+    profile: Option<String>,
+    /// Only these data sets, by name, or other ones by name or path.
+    #[arg(long, value_delimiter = ',', value_name = "NAME|PATH,...")]
+    data: Vec<String>,
+    /// Only these rows.
+    #[arg(long, value_delimiter = ',', value_name = "ROW,...")]
+    rows: Vec<String>,
+    /// Only these protocols.
+    #[arg(long, value_delimiter = ',', value_name = "PROTOCOL,...")]
+    protocols: Vec<String>,
+    /// Only these seeds, or other ones.
+    #[arg(long, value_delimiter = ',', value_name = "SEED,...", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    seeds: Vec<u64>,
+}
+
+impl Selection {
+    /// The experiments.
+    ///
+    /// # Errors
+    /// A usage failure for one that is not there, or whose file is wrong.
+    fn read(&self) -> Result<Vec<Experiment>, Failure> {
+        let all = || Experiment::read_all(&self.experiments).map_err(usage);
+        if self.names.is_empty() {
+            let all = all()?;
+            if all.is_empty() {
+                let problem = format!("{}: there are no experiments (no .toml)", self.experiments.display());
+                return Err(Failure::usage(format!("{problem}; give their folder by --experiments")));
+            }
+            // Where a profile is asked for, those that have it.
+            let has = |experiment: &Experiment| {
+                self.profile.as_ref().is_none_or(|name| experiment.profile.contains_key(name))
+            };
+            return Ok(all.into_iter().filter(has).collect());
+        }
+        let find = |name: &String| -> Result<Experiment, Failure> {
+            if name.ends_with(".toml") {
+                return Experiment::read(Path::new(name)).map_err(usage);
+            }
+            let path = self.experiments.join(format!("{name}.toml"));
+            if path.exists() {
+                return Experiment::read(&path).map_err(usage);
+            }
+            let known: Vec<String> = all()?.into_iter().map(|experiment| experiment.name).collect();
+            let near = crate::config_file::suggestion(name, &known);
+            Err(Failure::usage(format!("there is no experiment `{name}` in {}{near}", self.experiments.display())))
+        };
+        self.names.iter().map(find).collect()
+    }
+
+    /// What is taken of their grids.
+    fn choice(&self) -> Choice {
+        Choice {
+            profile: self.profile.clone(),
+            data: self.data.clone(),
+            rows: self.rows.clone(),
+            protocols: self.protocols.clone(),
+            seeds: self.seeds.clone(),
+        }
+    }
+
+    /// The folder of finished runs.
+    fn results(&self) -> PathBuf {
+        self.results.clone().unwrap_or_else(|| self.experiments.join("results"))
+    }
+}
+
+/// An error of the lab as the outside world sees it.
+fn usage(error: onebp_lab::Error) -> Failure {
+    let exit = match error {
+        onebp_lab::Error::Result { .. } => Exit::Run,
+        _ => Exit::Usage,
+    };
+    Failure::new(exit, error.to_string())
+}
+
+pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
+    match arguments.command {
+        Command::List(selection) => list::list(&selection, terminal),
+        Command::Status(selection) => list::status(&selection, terminal),
+        Command::Run(arguments) => run::run(*arguments, terminal),
+        Command::Report(arguments) => report::run(arguments, terminal),
+    }
+}

@@ -1,0 +1,125 @@
+//! `onebp experiment report`.
+
+use super::{Selection, plan, usage};
+use crate::{
+    failure::{Exit, Failure},
+    frame,
+    output::{self, Terminal},
+};
+use onebp_lab::{
+    Store,
+    report::{Page, Section, Tabular, section},
+};
+use onebp_train::atomic;
+use polars::prelude::Column;
+use std::path::{Path, PathBuf};
+
+/// What is reported, and where to.
+#[derive(clap::Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    selection: Selection,
+    /// Folder of the report: report.html, report.md, and tables/ with every table as Markdown, LaTeX, CSV and JSON.
+    #[arg(long, value_name = "DIR", default_value = "report")]
+    out: PathBuf,
+    /// Print the tables as Markdown instead, and write nothing.
+    #[arg(long)]
+    markdown: bool,
+}
+
+pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
+    let selection = &arguments.selection;
+    let store = Store::read(&selection.results()).map_err(usage)?;
+    let mut sections = Vec::new();
+    let (mut finished, mut runs) = (0, 0);
+    for experiment in selection.read()? {
+        let gathered = plan::gather(&experiment, selection, &store)?;
+        let counts = gathered.finished();
+        (finished, runs) = (finished + counts.0, runs + counts.1);
+        // What has not been begun would fill the page with what is missing.
+        if counts.0 > 0 {
+            sections.push(section(&gathered));
+        }
+    }
+    if sections.is_empty() {
+        let problem = format!("{}: none of these runs is finished", selection.results().display());
+        return Err(Failure::new(Exit::Run, format!("{problem}; run them first: onebp experiment run")));
+    }
+    if arguments.markdown {
+        return output::result(markdown(&sections).trim_end());
+    }
+    if terminal.json {
+        return output::json(&sections);
+    }
+    let facts = vec![
+        ("program".to_string(), format!("onebp {}", env!("CARGO_PKG_VERSION"))),
+        ("runs".into(), format!("{finished} of {runs} finished")),
+        ("profile".into(), selection.profile.clone().unwrap_or_else(|| "the whole grid".into())),
+    ];
+    let page = Page {
+        title: "OneBP: tables and figures, measured".into(),
+        subtitle: "\"One Backpropagation in Two Tower Recommendation Models\" (arXiv 2403.18227), rerun by onebp.".into(),
+        facts,
+        sections,
+    };
+    write(&page, &arguments.out, &terminal)
+}
+
+/// All tables with what was found, as Markdown.
+fn markdown(sections: &[Section]) -> String {
+    let mut text = String::new();
+    for section in sections {
+        text.push_str(&format!("## {}\n\n{}\n\n", section.title, section.about));
+        if let Some(claim) = &section.claim {
+            text.push_str(&format!("The paper: {claim}\n\n"));
+        }
+        section.findings.iter().for_each(|finding| text.push_str(&format!("- {finding}\n")));
+        text.push('\n');
+        section.tables().for_each(|table| text.push_str(&format!("{}\n", table.markdown())));
+        section.remarks.iter().for_each(|remark| text.push_str(&format!("- {remark}\n")));
+        text.push('\n');
+    }
+    text
+}
+
+/// Writes the page and its tables.
+///
+/// # Errors
+/// An output failure where `folder` cannot be written.
+pub fn write(page: &Page, folder: &Path, terminal: &Terminal) -> Result<(), Failure> {
+    atomic::create_folder(folder)?;
+    let html = page.html().map_err(Failure::unexpected)?;
+    atomic::write(&folder.join("report.html"), html.as_bytes())?;
+    atomic::write(&folder.join("report.md"), markdown(&page.sections).as_bytes())?;
+    let tables = atomic::create_folder(&folder.join("tables"))?;
+    let mut count = 0;
+    for table in page.sections.iter().flat_map(Section::tables) {
+        let json = serde_json::to_vec_pretty(table).map_err(Failure::unexpected)?;
+        let files = [
+            ("md", table.markdown().into_bytes()),
+            ("tex", table.latex().into_bytes()),
+            ("csv", csv(table)?),
+            ("json", json),
+        ];
+        for (ending, bytes) in files {
+            atomic::write(&tables.join(format!("{}.{ending}", table.name)), &bytes)?;
+        }
+        count += 1;
+    }
+    terminal.tell(&format!("{} KiB, {count} tables beside it as .md, .tex, .csv and .json", html.len() / 1024));
+    output::result(&folder.join("report.html").display().to_string())
+}
+
+/// A table in its long form: a line an entry.
+fn csv(table: &Tabular) -> Result<Vec<u8>, Failure> {
+    let records = table.records();
+    let text = |of: fn(&onebp_lab::report::Record) -> &str| records.iter().map(of).collect::<Vec<&str>>();
+    let frame = frame::frame(vec![
+        Column::new("row".into(), text(|record| &record.row)),
+        Column::new("kind".into(), text(|record| record.kind)),
+        Column::new("column".into(), text(|record| &record.column)),
+        Column::new("value".into(), records.iter().map(|record| record.value).collect::<Vec<Option<f64>>>()),
+        Column::new("text".into(), text(|record| &record.text)),
+    ])?;
+    frame::encode(frame, frame::TableFormat::Csv)
+}
