@@ -50,6 +50,9 @@ pub struct Experiment {
     pub claim: Option<String>,
     /// How results are shown.
     pub view: View,
+    /// Place among the sections of the report; by name among those of one place.
+    #[serde(default = "last_place")]
+    pub order: u32,
     /// Data sets, as for `--data`.
     pub data: Vec<String>,
     /// Protocols, by name.
@@ -124,6 +127,8 @@ pub enum View {
     Beyond,
     /// Quality against time.
     Curves,
+    /// Seconds of an epoch, and of an evaluation.
+    Times,
 }
 
 /// What can be measured on trained tables.
@@ -226,6 +231,10 @@ pub struct Profile {
     pub row: BTreeMap<String, Table>,
 }
 
+fn last_place() -> u32 {
+    100
+}
+
 fn paper_protocol() -> Vec<String> {
     vec!["paper".into()]
 }
@@ -256,7 +265,7 @@ impl Experiment {
         Ok(experiment)
     }
 
-    /// All experiments of a folder, by name.
+    /// All experiments of a folder, in the order of the report.
     ///
     /// # Errors
     /// As [`Experiment::read`], and where the folder cannot be listed.
@@ -270,7 +279,9 @@ impl Experiment {
             }
         }
         paths.sort();
-        paths.iter().map(|path| Self::read(path)).collect()
+        let mut all: Vec<Self> = paths.iter().map(|path| Self::read(path)).collect::<Result<_, _>>()?;
+        all.sort_by_key(|experiment| experiment.order);
+        Ok(all)
     }
 
     fn check(&self) -> Result<(), Error> {

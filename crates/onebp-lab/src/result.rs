@@ -30,6 +30,8 @@ pub struct CellResult {
     pub epochs: u32,
     /// Median training seconds of an epoch, without evaluation.
     pub seconds_per_epoch: f64,
+    /// Mean seconds of an evaluation.
+    pub seconds_per_evaluation: f64,
     /// Seconds of training and evaluation together.
     pub seconds: f64,
     /// Test values as the protocol reports them, with their epochs; empty under `final` and where nothing was trained.
@@ -99,6 +101,9 @@ impl CellResult {
         T::deserialize(self.measurements.get(measure.as_str())?).ok()
     }
 }
+
+/// The metric whose values of single users are kept and compared.
+pub const TESTED: &str = "NDCG@20";
 
 /// Metrics of single users with a truth item, ascending by user, in units of 1e-4: what a paired test compares.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

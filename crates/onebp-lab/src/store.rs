@@ -129,7 +129,7 @@ pub fn to_text(result: &CellResult) -> Result<String, serde_json::Error> {
 fn write_value(value: &Value, depth: usize, text: &mut String) {
     // Measurements are for programs: a line each.
     match value {
-        Value::Object(fields) if depth < 3 && !fields.is_empty() => {
+        Value::Object(fields) if depth < 2 && !fields.is_empty() => {
             text.push_str("{\n");
             for (at, (key, value)) in fields.iter().enumerate() {
                 text.push_str(&" ".repeat(depth + 1));
@@ -168,6 +168,7 @@ mod tests {
             protocol_text: "t".into(),
             epochs: 2,
             seconds_per_epoch: 0.5,
+            seconds_per_evaluation: 0.1,
             seconds: 1.5,
             best: [("P@5".to_string(), Reported { value: 0.4, epoch: 1 })].into(),
             last: [("P@5".to_string(), 0.3), ("AUC".to_string(), 0.9)].into(),

@@ -86,7 +86,7 @@ impl<'a> Batches<'a> {
         };
         Ok(Self {
             train,
-            sampler: Static::new(train, proposal, drawn, seed),
+            sampler: Static::new(train, proposal, drawn, seed).planting(method.sampler.planted()),
             shared,
             positives,
             keep: pool.map(|pool| Keep { positives, negatives, hardness: pool.hardness }),

@@ -185,7 +185,7 @@ mod tests {
     fn bad_input_is_refused() {
         let rows = Rows { values: &[0.0, 1.0], dim: 1 };
         let two = genres(&["A"], 2, &[(0, 0)]);
-        let error = |rows, genres, cutoffs: &[usize]| {
+        let error = |rows: Rows, genres: &Genres, cutoffs: &[usize]| {
             genre_retrieval(rows, genres, cutoffs, Distance::Euclidean, None).unwrap_err().to_string()
         };
         assert!(error(rows, &two, &[0]).starts_with("no item would be retrieved; "));

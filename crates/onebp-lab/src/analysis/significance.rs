@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn threads_change_nothing_and_seeds_do() {
-        let a: Vec<f32> = (0..50).map(|user| (user % 7) as f32).collect();
+        let a: Vec<f32> = (0..50).map(|user| (user as f32).sqrt()).collect();
         let b: Vec<f32> = (0..50).map(|user| (user % 5) as f32).collect();
         let run = |threads, seed| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
@@ -244,9 +244,12 @@ mod tests {
         let found = compare(&[1.0, f32::NAN, 3.0], &[0.0, 1.0, f32::NAN], &BootstrapSettings::default()).unwrap();
         assert_eq!((found.users, found.a, found.difference), (1, 1.0, 1.0));
         assert!((found.bootstrap.p - 2.0 / 10_001.0).abs() < 1e-15);
-        let error = |a: &[f32], settings| compare(a, &[1.0], settings).unwrap_err().to_string();
-        assert!(error(&[f32::NAN], &BootstrapSettings::default()).starts_with("0 users cannot be compared"));
-        assert!(error(&[1.0, 2.0], &BootstrapSettings::default()).starts_with("users of the second model: 1 found"));
-        assert!(error(&[1.0], &BootstrapSettings { resamples: 0, ..Default::default() }).starts_with("0 resamples"));
+        let error = |a: &[f32], resamples| {
+            let settings = BootstrapSettings { resamples, ..Default::default() };
+            compare(a, &[1.0], &settings).unwrap_err().to_string()
+        };
+        assert!(error(&[f32::NAN], 9).starts_with("0 users cannot be compared"));
+        assert!(error(&[1.0, 2.0], 9).starts_with("users of the second model: 1 found"));
+        assert!(error(&[1.0], 0).starts_with("0 resamples"));
     }
 }

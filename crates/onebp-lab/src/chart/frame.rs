@@ -58,11 +58,11 @@ impl Frame {
         patterns: usize,
     ) -> Self {
         let ticks = vertical.ticks.iter().map(|(_, text)| width(text, TEXT)).fold(0.0, f64::max);
-        let left = 10.0 + ticks + if labels.y.is_empty() { 0.0 } else { TEXT + 8.0 };
+        let left = 10.0 + ticks + if labels.y.is_empty() { 0.0 } else { TEXT + 10.0 };
         let right = WIDTH - 16.0;
         let (legend, rows) = place(legend, left, right);
         let heading = if labels.heading { 22.0 } else { 0.0 };
-        let top = 8.0 + heading + rows as f64 * 18.0 + 4.0;
+        let top = 8.0 + heading + rows as f64 * 18.0 + 8.0;
         let bottom = top + height;
         let mut frame = Self { id: id(labels), out: String::new(), left, right, top, bottom };
         let turned = match horizontal {
@@ -131,8 +131,8 @@ impl Frame {
         ));
         if !labels.y.is_empty() {
             let middle = (self.top + self.bottom) / 2.0;
-            let turn = format!("text-anchor=\"middle\" transform=\"rotate(-90 12 {})\"", N(middle));
-            self.text(12.0, middle, &turn, &labels.y);
+            let turn = format!("text-anchor=\"middle\" transform=\"rotate(-90 14 {})\"", N(middle));
+            self.text(14.0, middle, &turn, &labels.y);
         }
     }
 

@@ -105,21 +105,17 @@ mod tests {
         for (values, zero, expected) in [
             (&[0.0, 0.47][..], true, "0.0 0.1 0.2 0.3 0.4 0.5"),
             (&[0.31, 0.335], false, "0.310 0.315 0.320 0.325 0.330 0.335"),
-            (&[0.05, 0.335], false, "0.00 0.05 0.10 0.15 0.20 0.25 0.30 0.35"),
+            (&[0.05, 0.335], false, "0.0 0.1 0.2 0.3 0.4"),
             (&[-3.0, 4.0], true, "-4 -2 0 2 4"),
             (&[1234.0], true, "0 500 1000 1500"),
-            (&[2.0], false, "1.80 1.85 1.90 1.95 2.00 2.05 2.10 2.15 2.20"),
+            (&[2.0], false, "1.8 1.9 2.0 2.1 2.2"),
             (&[0.0], true, "0.0 0.2 0.4 0.6 0.8 1.0"),
             (&[-2.0], true, "-2.0 -1.5 -1.0 -0.5 0.0"),
         ] {
             let scale = Scale::linear(values.iter().copied(), zero);
-            if texts(&scale).join(" ") != expected {
-                println!("{values:?} {}", texts(&scale).join(" "));
-            }
-            assert!(scale.ticks.len() >= 3 && scale.ticks.len() <= 9, "{values:?} {:?}", texts(&scale));
+            assert_eq!(texts(&scale).join(" "), expected, "{values:?}");
             assert!(values.iter().all(|&value| (-1e-9..=1.0 + 1e-9).contains(&scale.at(value))), "{values:?}");
         }
-        assert_eq!(texts(&Scale::linear([0.0, 0.47], true)), ["0.0", "0.1", "0.2", "0.3", "0.4", "0.5"]);
     }
 
     #[test]

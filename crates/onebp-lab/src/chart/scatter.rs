@@ -125,7 +125,7 @@ mod tests {
         let svg = scatter(&labels("a"), &data()).unwrap();
         check(&svg, &["type 1", "type &lt;2&gt;", "training items", "test items", "user &amp; friend"]);
         // Two circles of class 0 in one path, a square of class 1 in another.
-        assert!(svg.split("<path").any(|path| path.matches("a2.6 2.6 0 1 0").count() == 2));
+        assert!(svg.split("<path").any(|path| path.matches("0 1 0 5.2 0").count() == 2));
     }
 
     #[test]

@@ -37,6 +37,24 @@ impl Page {
     }
 }
 
+/// Text of a sentence as HTML, with what stands between backticks as code.
+fn inline(text: &str) -> String {
+    let mut html = String::new();
+    for (at, piece) in text.split('`').enumerate() {
+        let tag = ["", "<code>", "</code>"][if at == 0 { 0 } else { 2 - at % 2 }];
+        html.push_str(tag);
+        for c in piece.chars() {
+            match c {
+                '&' => html.push_str("&amp;"),
+                '<' => html.push_str("&lt;"),
+                '>' => html.push_str("&gt;"),
+                _ => html.push(c),
+            }
+        }
+    }
+    html
+}
+
 /// A table as HTML.
 fn table_html(table: &Tabular) -> String {
     TableOf { table }.render().unwrap_or_default()
@@ -54,7 +72,7 @@ mod tests {
     fn everything_is_on_the_page_and_nothing_is_fetched() {
         let table = Tabular {
             name: "t".into(),
-            caption: "Cap <1>".into(),
+            caption: "Cap <1> `x`".into(),
             columns: vec!["P@5".into()],
             rows: vec![Line { label: "mf & co".into(), kind: Kind::Ours, entries: vec![Entry::share(Some(0.25))] }],
             notes: vec!["Note.".into()],
@@ -72,7 +90,7 @@ mod tests {
         };
         let page = Page { title: "Report".into(), sections: vec![section], ..Page::default() };
         let html = page.html().unwrap();
-        let seen = ["Cap &#60;1&#62;", "mf &#38; co", ".2500", "Note.", "<svg viewBox", "It is.", "R.", "missing", "href=\"#table-9\""];
+        let seen = ["Cap &lt;1&gt; <code>x</code>", "mf &#38; co", ".2500", "Note.", "<svg viewBox", "It is.", "R.", "missing", "href=\"#table-9\""];
         for text in seen {
             assert!(html.contains(text), "{text}: {html}");
         }

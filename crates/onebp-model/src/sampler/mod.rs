@@ -8,16 +8,19 @@
 //! | `dns`, `hars`, `two-stage` | of a pool of these the hardest | [`Dynamic`], [`TwoStage`] |
 //! | `two-stage-2019` | of a pool that the batch shares, by weights | [`TwoStage2019`] |
 //!
-//! `none` is for losses without negatives.
+//! `none` is for losses without negatives. `planted` is uniform sampling with a known share of false negatives, for
+//! experiments.
 //!
 //! A [`Static`] sampler draws from a [`Proposal`] that training does not change, ahead of the steps and on any thread.
 
 mod dynamic;
+mod planted;
 mod popularity;
 mod rejection;
 mod shared;
 
 pub use dynamic::{Dynamic, Pool, TwoStage};
+pub use planted::Planted;
 pub use popularity::{Alias, Interactions, Popularity};
 pub use rejection::Static;
 pub use shared::{Shared, TwoStage2019};
@@ -45,13 +48,15 @@ pub enum Sampler {
     /// Of a pool by popularity for the whole batch those like the positive, at random (2stS as published).
     #[serde(rename = "two-stage-2019")]
     TwoStage2019(TwoStage2019),
+    /// All items alike, with false negatives among them.
+    Planted(Planted),
     /// No negatives, for losses without.
     None,
 }
 
 impl Sampler {
     /// All samplers, with their default parameters.
-    pub fn all() -> [Self; 7] {
+    pub fn all() -> [Self; 8] {
         [
             Self::Uniform,
             Self::Popularity(Popularity::default()),
@@ -59,6 +64,7 @@ impl Sampler {
             Self::Hars(Dynamic::default()),
             Self::TwoStage(TwoStage::default()),
             Self::TwoStage2019(TwoStage2019::default()),
+            Self::Planted(Planted::default()),
             Self::None,
         ]
     }
@@ -72,6 +78,7 @@ impl Sampler {
             Self::Popularity(popularity) => popularity.check()?,
             Self::TwoStage(two_stage) => two_stage.popularity().check()?,
             Self::TwoStage2019(two_stage) => two_stage.popularity().check()?,
+            Self::Planted(planted) => planted.check()?,
             Self::Uniform | Self::Dns(_) | Self::Hars(_) | Self::None => {}
         }
         self.pool().map_or(Ok(()), |pool| pool.check(negatives))
@@ -80,13 +87,18 @@ impl Sampler {
     /// The pool that the step chooses from, for samplers that look at the model.
     pub fn pool(&self) -> Option<Pool> {
         match *self {
-            Self::Uniform | Self::Popularity(_) | Self::None => None,
+            Self::Uniform | Self::Popularity(_) | Self::Planted(_) | Self::None => None,
             Self::Dns(Dynamic { pool }) | Self::TwoStage(TwoStage { pool, .. }) => {
                 Some(Pool { size: pool, hardness: Hardness::Product })
             }
             Self::Hars(Dynamic { pool }) => Some(Pool { size: pool, hardness: Hardness::Closeness }),
             Self::TwoStage2019(TwoStage2019 { pool, .. }) => Some(Pool { size: pool, hardness: Hardness::Similarity }),
         }
+    }
+
+    /// Share of the negatives that are the user's own items.
+    pub fn planted(&self) -> f64 {
+        if let Self::Planted(Planted { share }) = self { *share } else { 0.0 }
     }
 
     /// Whether the rows of a batch have one pool together.
@@ -100,7 +112,9 @@ impl Sampler {
     /// [`Error::Parameter`] where a parameter leaves nothing to draw from.
     pub fn proposal<'a>(&self, train: &'a Csr) -> Result<Proposal<'a>, Error> {
         match self {
-            Self::Uniform | Self::Dns(_) | Self::Hars(_) | Self::None => Ok(Proposal::Uniform(train.columns() as u32)),
+            Self::Uniform | Self::Dns(_) | Self::Hars(_) | Self::Planted(_) | Self::None => {
+                Ok(Proposal::Uniform(train.columns() as u32))
+            }
             Self::TwoStage(two_stage) => two_stage.popularity().proposal(train),
             Self::TwoStage2019(two_stage) => two_stage.popularity().proposal(train),
             Self::Popularity(popularity) => popularity.proposal(train),

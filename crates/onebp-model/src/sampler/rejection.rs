@@ -21,13 +21,21 @@ pub struct Static<'a> {
     owned: Membership<'a>,
     proposal: Proposal<'a>,
     negatives: usize,
+    /// Share of false negatives.
+    pub(super) planted: f64,
     random: Random,
 }
 
 impl<'a> Static<'a> {
     /// A sampler of `negatives` (S) items per row that its user does not own in `train`.
     pub fn new(train: &'a Csr, proposal: Proposal<'a>, negatives: usize, seed: u64) -> Self {
-        Self { owned: Membership::new(train), proposal, negatives, random: Random::new(seed, Purpose::Negatives) }
+        let random = Random::new(seed, Purpose::Negatives);
+        Self { owned: Membership::new(train), proposal, negatives, planted: 0.0, random }
+    }
+
+    /// The same with a share of negatives that their user owns, see [`Planted`](super::Planted).
+    pub fn planting(self, share: f64) -> Self {
+        Self { planted: share, ..self }
     }
 
     /// Negatives per row, S.
@@ -51,6 +59,9 @@ impl<'a> Static<'a> {
         }
         let mut words = self.random.words(epoch, position);
         self.fill(left, |item| !self.owned.contains(user, item), &mut words, out);
+        if self.planted > 0.0 {
+            self.plant(user, &mut words, out);
+        }
         true
     }
 

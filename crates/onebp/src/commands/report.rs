@@ -64,7 +64,7 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
 fn read(folder: &Path, facts: &mut Vec<(String, String)>) -> Result<OwnRun, Failure> {
     let options = run_folder::read_options(folder)?;
     let name = folder.file_name().map_or_else(|| folder.display().to_string(), |name| name.to_string_lossy().into());
-    let (curve, _) = curve(folder)?;
+    let (curve, ..) = curve(folder)?;
     let Some(&epoch) = curve.epoch.last() else {
         let problem = "no epoch has been evaluated yet; wait for the first";
         return Err(Failure::new(Exit::Run, format!("{}: {problem}", folder.display())));

@@ -11,14 +11,11 @@ use crate::{
         section::{Block, Section},
         tabular::{Entry, Kind, Line, Tabular, seconds, share},
     },
-    result::PerUserValues,
+    result::{PerUserValues, TESTED},
 };
 
 /// Head of the column of times.
 const TIME: &str = "s/epoch";
-
-/// The metric whose values of single users are compared.
-const TESTED: &str = "NDCG@20";
 
 /// Adds tables and findings to `section`.
 pub fn show(gathered: &Gathered<'_>, section: &mut Section) {
@@ -57,7 +54,9 @@ fn table(gathered: &Gathered<'_>, data: &str, protocol: &str) -> Tabular {
         let place = Place { data, protocol, row: &name, at: None };
         let results = gathered.results(place);
         runs = (runs.0.min(results.len()), runs.1.max(results.len()));
-        let times: Vec<f64> = results.iter().map(|result| result.seconds_per_epoch).collect();
+        // Runs that shared the machine tell nothing about time.
+        let alone = results.iter().filter(|result| result.machine.jobs <= 1);
+        let times: Vec<f64> = alone.map(|result| result.seconds_per_epoch).collect();
         let entries = metrics.iter().map(|metric| entry(gathered.mean(place, metric)));
         let time = Mean::of(&times).map(|mean| Entry { text: seconds(mean.value), value: Some(mean.value), ..Entry::default() });
         table.rows.push(Line {
@@ -90,7 +89,8 @@ fn table(gathered: &Gathered<'_>, data: &str, protocol: &str) -> Tabular {
     }
     table.mark_best(metrics.len());
     table.rows.extend(improvement(gathered, data, protocol, &rows));
-    let sentence = gathered.placed.iter().find(|p| p.cell.protocol == protocol).and_then(|p| p.result);
+    let of_protocol = gathered.placed.iter().filter(|placed| placed.cell.protocol == protocol);
+    let sentence = of_protocol.filter_map(|placed| placed.result).next();
     let sentence = sentence.map(|result| result.protocol_text.as_str()).unwrap_or_default();
     let seeds = if runs.0 == runs.1 { format!("{}", runs.0) } else { format!("{} to {}", runs.0, runs.1) };
     let plural = if runs.1 == 1 { "" } else { "s" };
@@ -100,7 +100,12 @@ fn table(gathered: &Gathered<'_>, data: &str, protocol: &str) -> Tabular {
         table.notes.push(format!("Doubtful cells of the paper, marked `?`: {}.", doubts.join("; ")));
     }
     let machines = super::machines(gathered, data, protocol);
-    table.notes.push(format!("{TIME}: median of the epochs' training time, {machines}."));
+    let has_times = table.rows.iter().any(|line| line.kind == Kind::Ours && line.entries.last().is_some_and(|entry| entry.value.is_some()));
+    table.notes.push(if has_times {
+        format!("{TIME}: median of the epochs' training time. {machines}.")
+    } else {
+        format!("{machines}, so their times say nothing; the experiment `times` measures them one by one.")
+    });
     table
 }
 
@@ -120,13 +125,16 @@ fn percent(ratio: f64) -> String {
 /// By how much the champion is ahead of the best other row, and what the paper's table gives for it.
 fn improvement(gathered: &Gathered<'_>, data: &str, protocol: &str, rows: &[&Row]) -> Option<Line> {
     let champion = gathered.experiment.champion.as_deref()?;
+    if rows.len() < 2 {
+        return None;
+    }
     let entries = gathered.experiment.metrics.iter().map(|metric| {
         let ahead = lead(&|row| Some(gathered.mean(Place { data, protocol, row, at: None }, metric)?.value), champion, rows);
         let paper = lead(&|row| gathered.published(data, row, metric), champion, rows);
         let entry = ahead.map_or_else(Entry::default, |(ratio, _)| Entry { text: percent(ratio), value: Some(ratio), ..Entry::default() });
-        paper.map_or(entry.clone(), |(ratio, _)| entry.with(format!("(paper {})", percent(ratio))))
+        paper.map_or(entry.clone(), |(ratio, _)| entry.with(format!("({})", percent(ratio))))
     });
-    let label = format!("{} over the best other", gathered.experiment.row(champion)?.label());
+    let label = format!("{} over the best other (paper)", gathered.experiment.row(champion)?.label());
     Some(Line { label, kind: Kind::Summary, entries: entries.collect() })
 }
 
@@ -149,10 +157,13 @@ fn finding(gathered: &Gathered<'_>, data: &str, protocol: &str) -> Option<String
     let metric = metrics.last()?;
     let (ratio, other) = lead_in(metric)?;
     let label = gathered.experiment.row(champion)?.label();
+    let others = match rows.len() - 1 {
+        1 => "the other row".into(),
+        count => format!("all {count} other rows"),
+    };
     let value = gathered.mean(Place { data, protocol, row: champion, at: None }, metric)?.value;
     Some(format!(
-        "{data}, `{protocol}`: {label} is ahead of all {} other rows in {ahead} of {} metrics; {metric} {}, {} against {}, the best of them.",
-        rows.len() - 1,
+        "{data}, `{protocol}`: {label} is ahead of {others} in {ahead} of {} metrics; {metric} {}, {} against {}, the best of the others.",
         metrics.len(),
         share(value),
         percent(ratio),

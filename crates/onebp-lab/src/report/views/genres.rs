@@ -1,7 +1,7 @@
 //! Genres found by their centroids: Tables 4 and 5, Figure 6.
 
 use crate::{
-    analysis::genres::{GenreRetrieval, GenreScore},
+    analysis::genres::{Distance, GenreRetrieval, GenreScore},
     chart,
     experiment::{Measure, Row, short_name},
     report::{
@@ -14,6 +14,9 @@ use crate::{
 
 /// What is told of a genre at each length.
 const SCORES: [&str; 3] = ["P", "R", "F1"];
+
+/// The distance whose values are near the paper's; the paper does not name its own.
+const NEAREST: Distance = Distance::Cosine;
 
 /// What the paper calls all genres together.
 const OVERALL: &str = "Overall";
@@ -56,6 +59,7 @@ pub fn table(gathered: &Gathered<'_>, section: &mut Section) {
         for &k in cutoffs {
             section.blocks.push(Block::Folded(by_genre(gathered, data, protocol, rows, k)));
         }
+        section.blocks.push(Block::Folded(distances(gathered, data, protocol, rows, cutoffs)));
     });
 }
 
@@ -102,10 +106,49 @@ fn each(gathered: &Gathered<'_>, mut show: impl FnMut(&str, &str, &[&Row], &[usi
     }
 }
 
-/// What was found by each run of a row.
+/// What was found by each run of a row, by the distance that is shown.
 fn retrievals(gathered: &Gathered<'_>, data: &str, protocol: &str, row: &Row) -> Vec<Vec<GenreRetrieval>> {
+    by_distance(gathered, data, protocol, row, NEAREST)
+}
+
+fn by_distance(
+    gathered: &Gathered<'_>,
+    data: &str,
+    protocol: &str,
+    row: &Row,
+    distance: Distance,
+) -> Vec<Vec<GenreRetrieval>> {
     let results = gathered.results(Place { data, protocol, row: &row.name, at: None });
-    results.into_iter().filter_map(|result| result.measurement(Measure::Genres)).collect()
+    let found = results.into_iter().filter_map(|result| result.measurement::<Vec<GenreRetrieval>>(Measure::Genres));
+    found.map(|run| run.into_iter().filter(|cutoff| cutoff.distance == distance).collect()).collect()
+}
+
+/// All genres together by other distances.
+fn distances(gathered: &Gathered<'_>, data: &str, protocol: &str, rows: &[&Row], cutoffs: &[usize]) -> Tabular {
+    let mut table = Tabular {
+        name: format!("{}-{}-{protocol}-distances", gathered.experiment.name, short_name(data)),
+        caption: format!("Precision of all genres together by what counts as near, {data}."),
+        columns: cutoffs.iter().map(|k| format!("P@{k}")).collect(),
+        ..Tabular::default()
+    };
+    for row in rows {
+        for (distance, name) in [(Distance::Cosine, "cosine"), (Distance::Dot, "product"), (Distance::Euclidean, "Euclidean")] {
+            let runs = by_distance(gathered, data, protocol, row, distance);
+            let at = |k: &usize| {
+                let values: Vec<f64> =
+                    runs.iter().flatten().filter(|cutoff| cutoff.k == *k).map(|cutoff| cutoff.overall.precision).collect();
+                entry(Mean::of(&values))
+            };
+            let entries = cutoffs.iter().map(at).collect();
+            table.rows.push(Line { label: format!("{}, {name}", row.label()), kind: Kind::Ours, entries });
+        }
+        let paper = cutoffs.iter().map(|&k| published(gathered, data, row, OVERALL, k, "P"));
+        let paper: Vec<Entry> = paper.map(|value| value.map_or_else(Entry::default, |value| Entry::number(value, 3))).collect();
+        if paper.iter().any(|entry| entry.value.is_some()) {
+            table.rows.push(Line { label: "paper".into(), kind: Kind::Paper, entries: paper });
+        }
+    }
+    table
 }
 
 fn genres(gathered: &Gathered<'_>, data: &str, protocol: &str, rows: &[&Row], k: usize) -> Vec<String> {
@@ -133,12 +176,9 @@ fn published(gathered: &Gathered<'_>, data: &str, row: &Row, genre: &str, k: usi
     gathered.published(data, &format!("{}/{genre}", row.name), &format!("{score}@{k}"))
 }
 
-fn entry(mean: Option<Mean>, paper: Option<f64>) -> Entry {
+fn entry(mean: Option<Mean>) -> Entry {
     let text = mean.map_or_else(|| "-".into(), |mean| format!("{:.3}", mean.value));
-    let detail = match (mean, paper) {
-        (Some(mean), _) if mean.count > 1 => format!("±{:.3}", mean.deviation),
-        _ => String::new(),
-    };
+    let detail = mean.filter(|mean| mean.count > 1).map_or_else(String::new, |mean| format!("±{:.3}", mean.deviation));
     Entry { text, detail, value: mean.map(|mean| mean.value), ..Entry::default() }
 }
 
@@ -152,7 +192,7 @@ fn overall(gathered: &Gathered<'_>, data: &str, protocol: &str, rows: &[&Row], c
         ..Tabular::default()
     };
     for row in rows {
-        let ours = columns.iter().map(|&(k, score)| entry(mean(gathered, data, protocol, row, OVERALL, k, score), None));
+        let ours = columns.iter().map(|&(k, score)| entry(mean(gathered, data, protocol, row, OVERALL, k, score)));
         table.rows.push(Line { label: row.label().into(), kind: Kind::Ours, entries: ours.collect() });
         let paper: Vec<Entry> = columns
             .iter()
@@ -180,7 +220,7 @@ fn by_genre(gathered: &Gathered<'_>, data: &str, protocol: &str, rows: &[&Row], 
     let names = genres(gathered, data, protocol, rows, k);
     for genre in names.iter().map(String::as_str).chain([OVERALL]) {
         let entries = columns.iter().map(|&(row, score)| {
-            let ours = entry(mean(gathered, data, protocol, row, genre, k, score), None);
+            let ours = entry(mean(gathered, data, protocol, row, genre, k, score));
             let paper = published(gathered, data, row, genre, k, score);
             Entry { detail: paper.map_or_else(String::new, |paper| format!("({paper:.3})")), ..ours }
         });

@@ -8,6 +8,7 @@ mod genres;
 mod map;
 mod statistics;
 mod sweep;
+mod times;
 mod types;
 mod user_types;
 
@@ -31,6 +32,7 @@ pub fn show(gathered: &Gathered<'_>, section: &mut Section) {
         View::Types => types::show,
         View::Beyond => beyond::show,
         View::Curves => curves::show,
+        View::Times => times::show,
     };
     show(gathered, section);
 }
@@ -46,7 +48,7 @@ fn machines(gathered: &Gathered<'_>, data: &str, protocol: &str) -> String {
         let threads = if machine.threads == 1 { "1 thread".into() } else { format!("{} threads", machine.threads) };
         let beside = match machine.jobs {
             0 | 1 => String::new(),
-            jobs => format!(", {jobs} runs at a time, which slows all of them"),
+            jobs => format!(", {jobs} runs at a time"),
         };
         let text = format!("{} on {} with {threads}{beside}", machine.device, machine.processor);
         if !found.contains(&text) {

@@ -34,8 +34,8 @@ pub struct Bench<'a> {
     pub jobs: usize,
 }
 
-/// A metric's curve, to five digits; for every metric that more of is better.
-const CURVE_DIGITS: i32 = 5;
+/// Digits of a curve.
+const CURVE_DIGITS: i32 = 4;
 
 impl Bench<'_> {
     /// Trains in `folder`, from its checkpoint where it has one, and measures; nothing where it was asked to stop.
@@ -61,6 +61,7 @@ impl Bench<'_> {
         result.epochs = summary.epochs;
         result.seconds_per_epoch = summary.seconds_per_epoch;
         result.seconds = curve.1;
+        result.seconds_per_evaluation = curve.2;
         if !self.measures.is_empty() {
             let checkpoint = CheckpointFolder::open(folder).load(settings.method.loss.score())?;
             let model = checkpoint.model(settings.method, &settings.hyper, &parts.fit)?;
@@ -123,6 +124,7 @@ impl Bench<'_> {
             protocol_text: protocol.describe().into(),
             epochs: 0,
             seconds_per_epoch: 0.0,
+            seconds_per_evaluation: 0.0,
             seconds: 0.0,
             best: best.iter().map(|(name, value)| (name.clone(), reported(value))).collect(),
             last: last.map(|(name, value)| (name.to_string(), rounded(value, 6))).collect(),
@@ -132,11 +134,11 @@ impl Bench<'_> {
     }
 }
 
-/// The evaluated epochs of the run in `folder`, and the seconds of training and evaluation together.
+/// The evaluated epochs of the run in `folder`, the seconds of training and evaluation together, and those of an evaluation.
 ///
 /// # Errors
 /// A run failure where its log cannot be read.
-pub fn curve(folder: &Path) -> Result<(Curve, f64), Failure> {
+pub fn curve(folder: &Path) -> Result<(Curve, f64, f64), Failure> {
     let path = folder.join("metrics.jsonl");
     let text = String::from_utf8_lossy(&atomic::read(&path)?).into_owned();
     let mut curve = Curve::default();
@@ -151,14 +153,15 @@ pub fn curve(folder: &Path) -> Result<(Curve, f64), Failure> {
         epoch = row.epoch;
         curve.part = row.part;
         curve.epoch.push(row.epoch);
-        curve.seconds.push(rounded(training, 3));
+        curve.seconds.push(rounded(training, 2));
         curve.loss.push(rounded(row.loss, CURVE_DIGITS));
         for (name, value) in row.metrics.iter().filter(|(name, _)| CURVES.contains(name)) {
             curve.metrics.entry(name.to_string()).or_default().push(rounded(value, CURVE_DIGITS));
         }
     }
-    Ok((curve, rounded(training + evaluating, 3)))
+    let evaluations = curve.epoch.len().max(1) as f64;
+    Ok((curve, rounded(training + evaluating, 3), rounded(evaluating / evaluations, 5)))
 }
 
 /// Metrics whose curves are kept.
-const CURVES: [&str; 4] = ["P@5", "NDCG@5", "R@20", "NDCG@20"];
+const CURVES: [&str; 3] = ["P@5", "R@20", "NDCG@20"];

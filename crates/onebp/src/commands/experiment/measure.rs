@@ -12,7 +12,7 @@ use onebp_lab::{
     analysis::{
         Rows, beyond,
         clusters::{self, Clusters, KMeansSettings},
-        genres::{Distance, genre_retrieval},
+        genres::{Distance, GenreRetrieval, genre_retrieval},
         groups,
         projection::{ProjectionSettings, t_sne},
         types::{self, TypedPairs, UserRule},
@@ -21,7 +21,7 @@ use onebp_lab::{
     measures::{
         BEYOND_CUTOFFS, BeyondAccuracy, GENRE_CUTOFFS, ITEM_GROUPS, LIST, MapOfItems, TYPE_CUTOFFS, TypesOfAll,
     },
-    result::PerUserValues,
+    result::{PerUserValues, TESTED},
 };
 use onebp_model::Tables;
 use onebp_train::Parts;
@@ -37,9 +37,7 @@ pub fn all(bench: &Bench<'_>, parts: &Parts, tables: &Tables) -> Result<BTreeMap
     let measure = |measure: &Measure| -> Result<(String, Value), Failure> {
         let value = match measure {
             Measure::PerUser => serde_json::to_value(of.kept()?),
-            Measure::Genres => serde_json::to_value(
-                genre_retrieval(of.items(), of.genres()?, &GENRE_CUTOFFS, Distance::Euclidean, None).map_err(usage)?,
-            ),
+            Measure::Genres => serde_json::to_value(of.retrieved()?),
             Measure::Map => serde_json::to_value(of.map()?),
             Measure::Types => serde_json::to_value(of.types()?),
             Measure::Beyond => serde_json::to_value(of.beyond()?),
@@ -69,6 +67,15 @@ impl<'a> Measured<'a> {
         })
     }
 
+    /// Genres by every distance.
+    fn retrieved(&self) -> Result<Vec<GenreRetrieval>, Failure> {
+        let mut all = Vec::new();
+        for distance in [Distance::Cosine, Distance::Euclidean, Distance::Dot] {
+            all.extend(genre_retrieval(self.items(), self.genres()?, &GENRE_CUTOFFS, distance, None).map_err(usage)?);
+        }
+        Ok(all)
+    }
+
     fn train(&self) -> &'a Csr {
         &self.parts.test.seen
     }
@@ -86,13 +93,11 @@ impl<'a> Measured<'a> {
         report.per_user.ok_or_else(|| Failure::unexpected("an evaluation without the values of users"))
     }
 
-    /// The metrics of single users that paired tests look at.
+    /// The metric of single users that paired tests look at.
     fn kept(&self) -> Result<PerUserValues, Failure> {
         let per_user = self.per_user()?;
         let mut kept = PerUserValues::default();
-        for metric in ["P@5", "R@20", "NDCG@20"] {
-            kept.insert(metric, per_user.get(metric).unwrap_or_default());
-        }
+        kept.insert(TESTED, per_user.get(TESTED).unwrap_or_default());
         Ok(kept)
     }
 
@@ -160,7 +165,7 @@ impl<'a> Measured<'a> {
             seed: self.bench.plan.cell.seed,
         };
         let per_user = self.per_user()?;
-        let values = per_user.get("NDCG@20").unwrap_or_default();
+        let values = per_user.get(TESTED).unwrap_or_default();
         Ok(BeyondAccuracy {
             lists: beyond::beyond(&lists, &context, &BEYOND_CUTOFFS).map_err(usage)?,
             users: groups::by_activity(&per_user.users, values, self.train()).map_err(usage)?,

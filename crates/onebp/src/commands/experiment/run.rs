@@ -13,6 +13,7 @@ use onebp_lab::{
     CellResult, Experiment,
     experiment::Measure,
     grid,
+    measures::MapOfItems,
     result::FailedCell,
     store::{Key, to_text},
 };
@@ -186,6 +187,7 @@ fn todo(arguments: &Arguments, terminal: &Terminal) -> Result<(Vec<Job>, usize),
         for plan in Plan::all(&experiment, selection)? {
             if let Some(job) = jobs.get_mut(&plan.address) {
                 job.measures.extend(&experiment.measures);
+                job.experiment.user = job.experiment.user.take().or_else(|| experiment.user.clone());
                 continue;
             }
             let name = plan.options.data.clone().unwrap_or_default();
@@ -244,7 +246,7 @@ fn todo(arguments: &Arguments, terminal: &Terminal) -> Result<(Vec<Job>, usize),
             terminal.tell(&format!("skipped, it failed before: {} (--retry runs it again)", job.plan.cell.name()));
             continue;
         }
-        if !is_finished(&ending(&results.join(&job.stem), "json"), &job.measures)? {
+        if !is_finished(&ending(&results.join(&job.stem), "json"), &job)? {
             todo.push(job);
         }
     }
@@ -254,14 +256,19 @@ fn todo(arguments: &Arguments, terminal: &Terminal) -> Result<(Vec<Job>, usize),
 }
 
 /// Whether the file of a run is there with every measurement.
-fn is_finished(path: &Path, measures: &[Measure]) -> Result<bool, Failure> {
+fn is_finished(path: &Path, job: &Job) -> Result<bool, Failure> {
     if !path.exists() {
         return Ok(false);
     }
     let result: CellResult = serde_json::from_slice(&atomic::read(path)?).map_err(|error| {
         usage(onebp_lab::Error::Result { path: path.into(), problem: error.to_string() })
     })?;
-    Ok(measures.iter().all(|measure| result.measurements.contains_key(measure.as_str())))
+    // A map shows one user: another one needs another map.
+    let of_user = |measure: &Measure| match (&job.experiment.user, result.measurement::<MapOfItems>(*measure)) {
+        (Some(user), Some(map)) => map.user == *user,
+        _ => true,
+    };
+    Ok(job.measures.iter().all(|measure| result.measurements.contains_key(measure.as_str()) && of_user(measure)))
 }
 
 /// The path with an ending; names hold points.
