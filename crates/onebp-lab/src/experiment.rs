@@ -312,7 +312,9 @@ impl Experiment {
                 return refuse(format!("there is no protocol `{protocol}`; use paper, validated or final"));
             }
         }
-        if self.vary.as_ref().is_some_and(|vary| vary.points.is_empty()) || self.vary.is_none() && self.view == View::Sweep {
+        if self.vary.as_ref().is_some_and(|vary| vary.points.is_empty())
+            || self.vary.is_none() && self.view == View::Sweep
+        {
             return refuse("a sweep needs [vary] with at least one point".into());
         }
         Ok(())

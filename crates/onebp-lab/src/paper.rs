@@ -56,8 +56,7 @@ impl Paper {
     /// [`Error::Io`] and [`Error::Result`] naming the file.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let bytes = std::fs::read(path).map_err(|source| Error::Io { path: path.into(), source })?;
-        serde_json::from_slice(&bytes)
-            .map_err(|error| Error::Result { path: path.into(), problem: error.to_string() })
+        serde_json::from_slice(&bytes).map_err(|error| Error::Result { path: path.into(), problem: error.to_string() })
     }
 
     /// A value of the table.
@@ -84,7 +83,10 @@ mod tests {
                 "suspicious": [{"data": "d", "row": "mf", "columns": ["R@5"], "reason": "why"}]}"#,
         )
         .unwrap();
-        assert_eq!((paper.get("d", "mf", "P@5"), paper.get("d", "mf", "P@6"), paper.get("e", "mf", "P@5")), (Some(0.5), None, None));
+        assert_eq!(
+            (paper.get("d", "mf", "P@5"), paper.get("d", "mf", "P@6"), paper.get("e", "mf", "P@5")),
+            (Some(0.5), None, None)
+        );
         assert_eq!((paper.suspicion("d", "mf", "R@5"), paper.suspicion("d", "mf", "P@5")), (Some("why"), None));
     }
 }

@@ -44,8 +44,10 @@ impl Key<'_> {
     /// Path of the file below the store, without its ending.
     pub fn stem(&self) -> PathBuf {
         let whole = address(&json!([self.config, self.fingerprint, self.version]));
-        let folder: String =
-            short_name(self.data).chars().map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect();
+        let folder: String = short_name(self.data)
+            .chars()
+            .map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '-' })
+            .collect();
         Path::new(&folder).join(format!("{}-{}-{}-{whole}", self.method, self.protocol, self.seed))
     }
 }

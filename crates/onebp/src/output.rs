@@ -156,7 +156,15 @@ impl GridProgress {
             bar.set_style(style);
         }
         bar.enable_steady_tick(Duration::from_millis(500));
-        Self { bar, terminal, runs, finished: 0, jobs, estimated: (seconds.max(f64::MIN_POSITIVE), 0.0), started: Instant::now() }
+        Self {
+            bar,
+            terminal,
+            runs,
+            finished: 0,
+            jobs,
+            estimated: (seconds.max(f64::MIN_POSITIVE), 0.0),
+            started: Instant::now(),
+        }
     }
 
     /// `seconds` of the estimate are done, by the run called `name`.

@@ -8,7 +8,14 @@ const POINTS: usize = 200;
 
 /// Labels of a chart that is called `id` on the page and shows what `caption` says.
 pub fn labels(id: &str, caption: &str, x: &str, y: &str) -> Labels {
-    Labels { id: id.into(), title: caption.into(), heading: false, description: caption.into(), x: x.into(), y: y.into() }
+    Labels {
+        id: id.into(),
+        title: caption.into(),
+        heading: false,
+        description: caption.into(),
+        x: x.into(),
+        y: y.into(),
+    }
 }
 
 /// The figure; none where there is nothing to draw.

@@ -90,7 +90,17 @@ mod tests {
         };
         let page = Page { title: "Report".into(), sections: vec![section], ..Page::default() };
         let html = page.html().unwrap();
-        let seen = ["Cap &lt;1&gt; <code>x</code>", "mf &#38; co", ".2500", "Note.", "<svg viewBox", "It is.", "R.", "missing", "href=\"#table-9\""];
+        let seen = [
+            "Cap &lt;1&gt; <code>x</code>",
+            "mf &#38; co",
+            ".2500",
+            "Note.",
+            "<svg viewBox",
+            "It is.",
+            "R.",
+            "missing",
+            "href=\"#table-9\"",
+        ];
         for text in seen {
             assert!(html.contains(text), "{text}: {html}");
         }

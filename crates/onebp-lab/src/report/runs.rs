@@ -48,10 +48,15 @@ pub fn of_runs(runs: &[OwnRun], facts: Vec<(String, String)>) -> Page {
         ..Section::default()
     };
     results.blocks.push(Block::Table(table(runs)));
-    let mut protocols: Vec<String> = runs.iter().map(|run| format!("`{}`: {}.", run.protocol.0, run.protocol.1)).collect();
+    let mut protocols: Vec<String> =
+        runs.iter().map(|run| format!("`{}`: {}.", run.protocol.0, run.protocol.1)).collect();
     protocols.dedup();
     results.remarks = protocols;
-    results.gaps = runs.iter().filter(|run| !run.epochs.1).map(|run| format!("{} has not ended: {} epochs so far", run.name, run.epochs.0)).collect();
+    results.gaps = runs
+        .iter()
+        .filter(|run| !run.epochs.1)
+        .map(|run| format!("{} has not ended: {} epochs so far", run.name, run.epochs.0))
+        .collect();
     let mut curves = Section {
         id: "curves".into(),
         title: "Curves".into(),
@@ -60,7 +65,9 @@ pub fn of_runs(runs: &[OwnRun], facts: Vec<(String, String)>) -> Page {
     };
     for metric in ["NDCG@20", "R@20", "P@5"] {
         let figures = [("epochs", false), ("seconds of training", true)].into_iter();
-        curves.blocks.push(Block::Panels(figures.filter_map(|(axis, timed)| figure(runs, metric, axis, timed)).collect()));
+        curves
+            .blocks
+            .push(Block::Panels(figures.filter_map(|(axis, timed)| figure(runs, metric, axis, timed)).collect()));
     }
     curves.blocks.extend(loss(runs).map(Block::Figure));
     let configuration = Section {
@@ -75,7 +82,8 @@ pub fn of_runs(runs: &[OwnRun], facts: Vec<(String, String)>) -> Page {
 }
 
 fn table(runs: &[OwnRun]) -> Tabular {
-    let metrics: Vec<&str> = METRICS.into_iter().filter(|name| runs.iter().any(|run| run.last.contains_key(*name))).collect();
+    let metrics: Vec<&str> =
+        METRICS.into_iter().filter(|name| runs.iter().any(|run| run.last.contains_key(*name))).collect();
     let columns = ["data", "protocol"].into_iter().chain(metrics.iter().copied()).chain(["epochs", "s/epoch"]);
     let line = |run: &OwnRun| {
         let value = |metric: &&str| {
@@ -88,10 +96,20 @@ fn table(runs: &[OwnRun]) -> Tabular {
             Entry::number(f64::from(run.epochs.0), 0),
             Entry { text: seconds(run.seconds_per_epoch), value: Some(run.seconds_per_epoch), ..Entry::default() },
         ];
-        Line { label: run.name.clone(), kind: Kind::Ours, entries: words.into_iter().chain(metrics.iter().map(value)).chain(cost).collect() }
+        Line {
+            label: run.name.clone(),
+            kind: Kind::Ours,
+            entries: words.into_iter().chain(metrics.iter().map(value)).chain(cost).collect(),
+        }
     };
     let rows = runs.iter().map(line).collect();
-    Tabular { name: "runs".into(), caption: "Results on test.".into(), columns: columns.map(str::to_string).collect(), rows, notes: Vec::new() }
+    Tabular {
+        name: "runs".into(),
+        caption: "Results on test.".into(),
+        columns: columns.map(str::to_string).collect(),
+        rows,
+        notes: Vec::new(),
+    }
 }
 
 fn figure(runs: &[OwnRun], metric: &str, axis: &str, timed: bool) -> Option<Figure> {
@@ -104,7 +122,13 @@ fn figure(runs: &[OwnRun], metric: &str, axis: &str, timed: bool) -> Option<Figu
 
 fn loss(runs: &[OwnRun]) -> Option<Figure> {
     let series = runs.iter().map(|run| {
-        let points = run.curve.epoch.iter().zip(&run.curve.loss).map(|(&epoch, &loss)| [f64::from(epoch), loss]).collect::<Vec<_>>();
+        let points = run
+            .curve
+            .epoch
+            .iter()
+            .zip(&run.curve.loss)
+            .map(|(&epoch, &loss)| [f64::from(epoch), loss])
+            .collect::<Vec<_>>();
         chart::LineSeries { name: run.name.clone(), points: figure::thinned(&points) }
     });
     lines("training loss", "epochs", series.collect())

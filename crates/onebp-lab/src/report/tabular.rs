@@ -182,7 +182,12 @@ impl Tabular {
         text.push_str(" \\\\\n\\midrule\n");
         for line in &self.rows {
             if line.kind == Kind::Group {
-                let _ = writeln!(text, "\\multicolumn{{{}}}{{l}}{{\\emph{{{}}}}} \\\\", self.columns.len() + 1, latex(&line.label));
+                let _ = writeln!(
+                    text,
+                    "\\multicolumn{{{}}}{{l}}{{\\emph{{{}}}}} \\\\",
+                    self.columns.len() + 1,
+                    latex(&line.label)
+                );
                 continue;
             }
             text.push_str(&latex(&line.label));
@@ -273,7 +278,10 @@ mod tests {
     #[test]
     fn latex_and_records() {
         let text = table().latex();
-        assert!(text.contains("\\caption{100 \\% of it}") && text.contains("a\\_b & .4000 $\\pm$.0010 & 1.2 \\\\"), "{text}");
+        assert!(
+            text.contains("\\caption{100 \\% of it}") && text.contains("a\\_b & .4000 $\\pm$.0010 & 1.2 \\\\"),
+            "{text}"
+        );
         assert!(text.contains("c|d & \\textbf{.5000} &  \\\\") && text.contains("\\multicolumn{3}{l}{\\emph{Loss}}"));
         let records = table().records();
         assert_eq!(records.len(), 4);
@@ -284,7 +292,10 @@ mod tests {
     #[test]
     fn numbers() {
         assert_eq!([share(0.453), share(-0.02), share(1.0), share(0.0)], [".4530", "-.0200", "1.0000", ".0000"]);
-        assert_eq!([seconds(0.01234), seconds(0.5), seconds(3.2), seconds(120.04)], ["0.0123", "0.500", "3.20", "120.0"]);
+        assert_eq!(
+            [seconds(0.01234), seconds(0.5), seconds(3.2), seconds(120.04)],
+            ["0.0123", "0.500", "3.20", "120.0"]
+        );
         assert_eq!(Entry::share(None).text, "-");
     }
 }

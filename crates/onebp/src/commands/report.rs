@@ -94,7 +94,10 @@ fn read(folder: &Path, facts: &mut Vec<(String, String)>) -> Result<OwnRun, Fail
         run.protocol.1 = summary.protocol_text;
         (run.best, run.last) = (summary.best, summary.last);
         (run.epochs.0, run.seconds_per_epoch) = (summary.epochs, summary.seconds_per_epoch);
-        facts.push((name, format!("{}; split: {}; {}, {} threads", run.data, summary.split, summary.device, summary.threads)));
+        facts.push((
+            name,
+            format!("{}; split: {}; {}, {} threads", run.data, summary.split, summary.device, summary.threads),
+        ));
     }
     Ok(run)
 }

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 mod bad_input;
+mod browser;
+mod experiments;
 mod methods;
 mod outputs;
 mod real_data;

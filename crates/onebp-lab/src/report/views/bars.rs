@@ -22,7 +22,10 @@ pub fn show(gathered: &Gathered<'_>, section: &mut Section) {
                 chart::BarSeries {
                     name: row.label().into(),
                     values: means.iter().map(|mean| Some(mean.as_ref()?.value)).collect(),
-                    errors: means.iter().map(|mean| mean.filter(|mean| mean.count > 1).map(|mean| mean.deviation)).collect(),
+                    errors: means
+                        .iter()
+                        .map(|mean| mean.filter(|mean| mean.count > 1).map(|mean| mean.deviation))
+                        .collect(),
                     paper: metrics.iter().map(|metric| gathered.published(data, &row.name, metric)).collect(),
                 }
             });

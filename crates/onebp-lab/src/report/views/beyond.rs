@@ -11,8 +11,15 @@ use crate::{
     },
 };
 
-const LISTS: [&str; 7] =
-    ["novelty, bits", "tail share", "entropy", "personalisation", "diversity by genre", "diversity by row", "miscalibration, bits"];
+const LISTS: [&str; 7] = [
+    "novelty, bits",
+    "tail share",
+    "entropy",
+    "personalisation",
+    "diversity by genre",
+    "diversity by row",
+    "miscalibration, bits",
+];
 
 /// Adds three tables for each data set and protocol, and the metrics.
 pub fn show(gathered: &Gathered<'_>, section: &mut Section) {
@@ -43,7 +50,9 @@ pub fn show(gathered: &Gathered<'_>, section: &mut Section) {
 fn lists(name: &str, caption: &str, found: &[(&str, BeyondAccuracy)]) -> Tabular {
     let mut table = Tabular {
         name: format!("{name}-lists"),
-        caption: format!("Lists beyond accuracy, {caption}. Miscalibration: smaller is nearer to the genres of a user's training items."),
+        caption: format!(
+            "Lists beyond accuracy, {caption}. Miscalibration: smaller is nearer to the genres of a user's training items."
+        ),
         columns: LISTS.map(str::to_string).to_vec(),
         ..Tabular::default()
     };
@@ -56,7 +65,9 @@ fn lists(name: &str, caption: &str, found: &[(&str, BeyondAccuracy)]) -> Tabular
             table.rows.push(Line { label: format!("{label}, k = {}", lists.k), kind: Kind::Ours, entries });
         }
     }
-    table.notes.push("Diversity by row is measured with each model's own vectors and cannot be compared between rows.".into());
+    table
+        .notes
+        .push("Diversity by row is measured with each model's own vectors and cannot be compared between rows.".into());
     table
 }
 
@@ -82,10 +93,13 @@ fn users(name: &str, caption: &str, found: &[(&str, BeyondAccuracy)]) -> Tabular
 
 fn items(name: &str, caption: &str, found: &[(&str, BeyondAccuracy)]) -> Tabular {
     let first = found.first().map(|(_, beyond)| beyond.items.as_slice()).unwrap_or_default();
-    let columns = first.iter().map(|group| format!("{} to {} users, {} items", group.train[0], group.train[1], group.items));
+    let columns =
+        first.iter().map(|group| format!("{} to {} users, {} items", group.train[0], group.train[1], group.items));
     let mut table = Tabular {
         name: format!("{name}-items"),
-        caption: format!("Recall at 20 within groups of items of equally many training pairs, the most popular last, and the share of the group in lists, {caption}."),
+        caption: format!(
+            "Recall at 20 within groups of items of equally many training pairs, the most popular last, and the share of the group in lists, {caption}."
+        ),
         columns: columns.rev().collect(),
         ..Tabular::default()
     };
@@ -93,7 +107,11 @@ fn items(name: &str, caption: &str, found: &[(&str, BeyondAccuracy)]) -> Tabular
         let recall = beyond.items.iter().rev().map(|group| Entry::share(group.recall));
         table.rows.push(Line { label: format!("{label}, recall"), kind: Kind::Ours, entries: recall.collect() });
         let listed = beyond.items.iter().rev().map(|group| Entry::share(Some(group.listed)));
-        table.rows.push(Line { label: format!("{label}, share of lists"), kind: Kind::Paper, entries: listed.collect() });
+        table.rows.push(Line {
+            label: format!("{label}, share of lists"),
+            kind: Kind::Paper,
+            entries: listed.collect(),
+        });
     }
     let columns = table.columns.len();
     table.mark_best(columns);
@@ -110,9 +128,14 @@ fn finding(data: &str, protocol: &str, found: &[(&str, BeyondAccuracy)]) -> Opti
         .filter_map(|(before, after)| Some(format!("{:+.1} %", 100.0 * (after.mean? / before.mean? - 1.0))))
         .collect();
     let (a, b) = (before.lists.last()?, after.lists.last()?);
-    let calibration = a.miscalibration.zip(b.miscalibration).map_or_else(String::new, |(a, b)| format!("; miscalibration {a:.3} to {b:.3} bits"));
+    let calibration = a
+        .miscalibration
+        .zip(b.miscalibration)
+        .map_or_else(String::new, |(a, b)| format!("; miscalibration {a:.3} to {b:.3} bits"));
     Some(format!(
         "{data}, `{protocol}`, from {from} to {to}: NDCG@20 of users by activity, least active first, {}; tail share of lists {} to {}{calibration}.",
-        gains.join(", "), share(a.tail_share), share(b.tail_share)
+        gains.join(", "),
+        share(a.tail_share),
+        share(b.tail_share)
     ))
 }

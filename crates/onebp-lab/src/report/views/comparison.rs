@@ -58,7 +58,11 @@ fn table(gathered: &Gathered<'_>, data: &str, protocol: &str) -> Tabular {
         let alone = results.iter().filter(|result| result.machine.jobs <= 1);
         let times: Vec<f64> = alone.map(|result| result.seconds_per_epoch).collect();
         let entries = metrics.iter().map(|metric| entry(gathered.mean(place, metric)));
-        let time = Mean::of(&times).map(|mean| Entry { text: seconds(mean.value), value: Some(mean.value), ..Entry::default() });
+        let time = Mean::of(&times).map(|mean| Entry {
+            text: seconds(mean.value),
+            value: Some(mean.value),
+            ..Entry::default()
+        });
         table.rows.push(Line {
             label: row.label().into(),
             kind: Kind::Ours,
@@ -88,6 +92,7 @@ fn table(gathered: &Gathered<'_>, data: &str, protocol: &str) -> Tabular {
         }
     }
     table.mark_best(metrics.len());
+    table.rows.extend(published_elsewhere(gathered, data));
     table.rows.extend(improvement(gathered, data, protocol, &rows));
     let of_protocol = gathered.placed.iter().filter(|placed| placed.cell.protocol == protocol);
     let sentence = of_protocol.filter_map(|placed| placed.result).next();
@@ -100,13 +105,35 @@ fn table(gathered: &Gathered<'_>, data: &str, protocol: &str) -> Tabular {
         table.notes.push(format!("Doubtful cells of the paper, marked `?`: {}.", doubts.join("; ")));
     }
     let machines = super::machines(gathered, data, protocol);
-    let has_times = table.rows.iter().any(|line| line.kind == Kind::Ours && line.entries.last().is_some_and(|entry| entry.value.is_some()));
+    let has_times = table
+        .rows
+        .iter()
+        .any(|line| line.kind == Kind::Ours && line.entries.last().is_some_and(|entry| entry.value.is_some()));
     table.notes.push(if has_times {
         format!("{TIME}: median of the epochs' training time. {machines}.")
     } else {
         format!("{machines}, so their times say nothing; the experiment `times` measures them one by one.")
     });
     table
+}
+
+/// Rows of the paper's numbers that are none of the experiment: what others published on the same data.
+fn published_elsewhere(gathered: &Gathered<'_>, data: &str) -> Vec<Line> {
+    let experiment = gathered.experiment;
+    let others = gathered.paper.rows.iter();
+    let others = others.filter(|own| own.data == short_name(data) && experiment.row(&own.row).is_none());
+    let line = |own: &crate::paper::PaperRow| {
+        let entries = experiment.metrics.iter().map(|metric| match own.values.get(metric) {
+            Some(&value) => Entry::share(Some(value)),
+            None => Entry::default(),
+        });
+        Line { label: own.row.clone(), kind: Kind::Paper, entries: entries.collect() }
+    };
+    let mut lines: Vec<Line> = others.map(line).collect();
+    if !lines.is_empty() {
+        lines.insert(0, Line { label: gathered.paper.source.clone(), kind: Kind::Group, entries: Vec::new() });
+    }
+    lines
 }
 
 fn entry(mean: Option<Mean>) -> Entry {
@@ -129,9 +156,14 @@ fn improvement(gathered: &Gathered<'_>, data: &str, protocol: &str, rows: &[&Row
         return None;
     }
     let entries = gathered.experiment.metrics.iter().map(|metric| {
-        let ahead = lead(&|row| Some(gathered.mean(Place { data, protocol, row, at: None }, metric)?.value), champion, rows);
+        let ahead =
+            lead(&|row| Some(gathered.mean(Place { data, protocol, row, at: None }, metric)?.value), champion, rows);
         let paper = lead(&|row| gathered.published(data, row, metric), champion, rows);
-        let entry = ahead.map_or_else(Entry::default, |(ratio, _)| Entry { text: percent(ratio), value: Some(ratio), ..Entry::default() });
+        let entry = ahead.map_or_else(Entry::default, |(ratio, _)| Entry {
+            text: percent(ratio),
+            value: Some(ratio),
+            ..Entry::default()
+        });
         paper.map_or(entry.clone(), |(ratio, _)| entry.with(format!("({})", percent(ratio))))
     });
     let label = format!("{} over the best other (paper)", gathered.experiment.row(champion)?.label());
@@ -184,7 +216,10 @@ fn tests(gathered: &Gathered<'_>, data: &str) -> Option<Tabular> {
     let label = gathered.experiment.row(champion)?.label();
     let mut rows = Vec::new();
     for row in gathered.rows(data, protocol).into_iter().filter(|row| row.name != champion) {
-        let Some((a, b)) = values(&row.name).as_ref().and_then(|other| Some((own.get(TESTED)?, other.get(TESTED)?))) else { continue };
+        let Some((a, b)) = values(&row.name).as_ref().and_then(|other| Some((own.get(TESTED)?, other.get(TESTED)?)))
+        else {
+            continue;
+        };
         let Ok(test) = significance::compare(&a, &b, &BootstrapSettings::default()) else { continue };
         rows.push(Line {
             label: row.label().into(),

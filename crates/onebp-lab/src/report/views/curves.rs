@@ -25,7 +25,8 @@ pub fn show(gathered: &Gathered<'_>, section: &mut Section) {
             }
             for metric in &gathered.experiment.metrics {
                 let panels = [("epochs", false), ("seconds of training", true)];
-                let figures = panels.iter().filter_map(|(axis, timed)| figure(gathered, data, protocol, metric, axis, *timed));
+                let figures =
+                    panels.iter().filter_map(|(axis, timed)| figure(gathered, data, protocol, metric, axis, *timed));
                 section.blocks.push(Block::Panels(figures.collect()));
             }
             let Some(metric) = gathered.experiment.metrics.last() else { continue };
@@ -41,13 +42,24 @@ fn curve<'a>(gathered: &Gathered<'a>, data: &str, protocol: &str, row: &str) -> 
     gathered.results(Place { data, protocol, row, at: None }).first().map(|result| &result.curve)
 }
 
-fn figure(gathered: &Gathered<'_>, data: &str, protocol: &str, metric: &str, axis: &str, timed: bool) -> Option<Figure> {
-    let curves = gathered.rows(data, protocol).into_iter().filter_map(|row| {
-        Some((row.label(), curve(gathered, data, protocol, &row.name)?))
-    });
+fn figure(
+    gathered: &Gathered<'_>,
+    data: &str,
+    protocol: &str,
+    metric: &str,
+    axis: &str,
+    timed: bool,
+) -> Option<Figure> {
+    let curves = gathered
+        .rows(data, protocol)
+        .into_iter()
+        .filter_map(|row| Some((row.label(), curve(gathered, data, protocol, &row.name)?)));
     let curves: Vec<(&str, &Curve)> = curves.collect();
     let series = curves.iter().filter_map(|(label, curve)| {
-        Some(chart::LineSeries { name: label.to_string(), points: figure::thinned(&curve_points(curve, metric, timed)?) })
+        Some(chart::LineSeries {
+            name: label.to_string(),
+            points: figure::thinned(&curve_points(curve, metric, timed)?),
+        })
     });
     let part = curves.first().map_or("", |(_, curve)| &curve.part);
     let caption = format!("{metric} on {part} by {axis}, {data}, protocol `{protocol}`.");
@@ -59,7 +71,9 @@ fn figure(gathered: &Gathered<'_>, data: &str, protocol: &str, metric: &str, axi
 /// Epochs or seconds, and the values of a metric there.
 pub fn curve_points(curve: &Curve, metric: &str, timed: bool) -> Option<Vec<[f64; 2]>> {
     let values = curve.metrics.get(metric)?;
-    let at = |at: usize| if timed { curve.seconds.get(at).copied() } else { curve.epoch.get(at).map(|&epoch| f64::from(epoch)) };
+    let at = |at: usize| {
+        if timed { curve.seconds.get(at).copied() } else { curve.epoch.get(at).map(|&epoch| f64::from(epoch)) }
+    };
     Some(values.iter().enumerate().filter_map(|(index, &value)| Some([at(index)?, value])).collect())
 }
 
@@ -74,19 +88,32 @@ fn table(gathered: &Gathered<'_>, data: &str, protocol: &str, metric: &str) -> T
             "Seconds of training until {metric} first reaches a share of {}, the best of all rows, {data}, protocol `{protocol}`, first seed.",
             share(best)
         ),
-        columns: SHARES.iter().map(|share| format!("{:.0} %", 100.0 * share)).chain(["best".into(), "at epoch".into(), "s/epoch".into()]).collect(),
+        columns: SHARES
+            .iter()
+            .map(|share| format!("{:.0} %", 100.0 * share))
+            .chain(["best".into(), "at epoch".into(), "s/epoch".into()])
+            .collect(),
         ..Tabular::default()
     };
     for row in rows {
         let Some((curve, values)) = curve(gathered, data, protocol, &row.name).zip(values(&row.name)) else { continue };
         let until = |goal: &f64| {
             let at = values.iter().position(|&value| value >= goal * best).and_then(|at| curve.seconds.get(at));
-            at.map_or_else(|| Entry::text("never"), |&at| Entry { text: seconds(at), value: Some(at), ..Entry::default() })
+            at.map_or_else(
+                || Entry::text("never"),
+                |&at| Entry { text: seconds(at), value: Some(at), ..Entry::default() },
+            )
         };
         let top = values.iter().copied().fold(0.0, f64::max);
-        let epoch = values.iter().position(|&value| value == top).and_then(|at| curve.epoch.get(at)).copied().unwrap_or(0);
-        let per_epoch = curve.seconds.last().copied().unwrap_or(0.0) / f64::from(curve.epoch.last().copied().unwrap_or(1));
-        let entries = SHARES.iter().map(until).chain([Entry::share(Some(top)), Entry::number(f64::from(epoch), 0), Entry { text: seconds(per_epoch), value: Some(per_epoch), ..Entry::default() }]);
+        let epoch =
+            values.iter().position(|&value| value == top).and_then(|at| curve.epoch.get(at)).copied().unwrap_or(0);
+        let per_epoch =
+            curve.seconds.last().copied().unwrap_or(0.0) / f64::from(curve.epoch.last().copied().unwrap_or(1));
+        let entries = SHARES.iter().map(until).chain([
+            Entry::share(Some(top)),
+            Entry::number(f64::from(epoch), 0),
+            Entry { text: seconds(per_epoch), value: Some(per_epoch), ..Entry::default() },
+        ]);
         table.rows.push(Line { label: row.label().into(), kind: Kind::Ours, entries: entries.collect() });
     }
     table.notes.push(format!("Machine: {}.", super::machines(gathered, data, protocol)));
@@ -100,7 +127,9 @@ fn finding(table: &Tabular, data: &str, protocol: &str, metric: &str) -> Option<
         times.min_by(|a, b| a.0.total_cmp(&b.0))
     };
     let firsts: Vec<String> = (0..SHARES.len())
-        .filter_map(|column| first(column).map(|(time, label)| format!("{} by {label} after {} s", table.columns[column], seconds(time))))
+        .filter_map(|column| {
+            first(column).map(|(time, label)| format!("{} by {label} after {} s", table.columns[column], seconds(time)))
+        })
         .collect();
     (!firsts.is_empty()).then(|| format!("{data}, `{protocol}`: of the best {metric}, {}.", firsts.join(", ")))
 }

@@ -39,7 +39,8 @@ pub fn counts(gathered: &Gathered<'_>, section: &mut Section) {
                 let items = score.items as f64;
                 let paper = gathered.published(data, &score.genre, "items");
                 differ += usize::from(paper.is_some_and(|paper| paper != items));
-                let entries = vec![Entry::number(items, 0), paper.map_or_else(Entry::default, |paper| Entry::number(paper, 0))];
+                let entries =
+                    vec![Entry::number(items, 0), paper.map_or_else(Entry::default, |paper| Entry::number(paper, 0))];
                 table.rows.push(Line { label: score.genre.clone(), kind: Kind::Ours, entries });
             }
             section.findings.push(match differ {
@@ -83,8 +84,14 @@ pub fn bars(gathered: &Gathered<'_>, section: &mut Section) {
                 paper: "paper, Table 5".into(),
                 references: Vec::new(),
             };
-            let caption = format!("P@{k}: share of the {k} films nearest to a genre's mean vector that carry the genre, {data}.");
-            let labels = figure::labels(&format!("{}-{}-{k}", gathered.experiment.name, short_name(data)), &caption, "", &format!("P@{k}"));
+            let caption =
+                format!("P@{k}: share of the {k} films nearest to a genre's mean vector that carry the genre, {data}.");
+            let labels = figure::labels(
+                &format!("{}-{}-{k}", gathered.experiment.name, short_name(data)),
+                &caption,
+                "",
+                &format!("P@{k}"),
+            );
             figure::of(caption, chart::bars(&labels, &bars))
         });
         section.blocks.extend(figures.map(Block::Figure));
@@ -132,18 +139,25 @@ fn distances(gathered: &Gathered<'_>, data: &str, protocol: &str, rows: &[&Row],
         ..Tabular::default()
     };
     for row in rows {
-        for (distance, name) in [(Distance::Cosine, "cosine"), (Distance::Dot, "product"), (Distance::Euclidean, "Euclidean")] {
+        for (distance, name) in
+            [(Distance::Cosine, "cosine"), (Distance::Dot, "product"), (Distance::Euclidean, "Euclidean")]
+        {
             let runs = by_distance(gathered, data, protocol, row, distance);
             let at = |k: &usize| {
-                let values: Vec<f64> =
-                    runs.iter().flatten().filter(|cutoff| cutoff.k == *k).map(|cutoff| cutoff.overall.precision).collect();
+                let values: Vec<f64> = runs
+                    .iter()
+                    .flatten()
+                    .filter(|cutoff| cutoff.k == *k)
+                    .map(|cutoff| cutoff.overall.precision)
+                    .collect();
                 entry(Mean::of(&values))
             };
             let entries = cutoffs.iter().map(at).collect();
             table.rows.push(Line { label: format!("{}, {name}", row.label()), kind: Kind::Ours, entries });
         }
         let paper = cutoffs.iter().map(|&k| published(gathered, data, row, OVERALL, k, "P"));
-        let paper: Vec<Entry> = paper.map(|value| value.map_or_else(Entry::default, |value| Entry::number(value, 3))).collect();
+        let paper: Vec<Entry> =
+            paper.map(|value| value.map_or_else(Entry::default, |value| Entry::number(value, 3))).collect();
         if paper.iter().any(|entry| entry.value.is_some()) {
             table.rows.push(Line { label: "paper".into(), kind: Kind::Paper, entries: paper });
         }
@@ -158,7 +172,15 @@ fn genres(gathered: &Gathered<'_>, data: &str, protocol: &str, rows: &[&Row], k:
 }
 
 /// The mean of a score over seeds.
-fn mean(gathered: &Gathered<'_>, data: &str, protocol: &str, row: &Row, genre: &str, k: usize, score: &str) -> Option<Mean> {
+fn mean(
+    gathered: &Gathered<'_>,
+    data: &str,
+    protocol: &str,
+    row: &Row,
+    genre: &str,
+    k: usize,
+    score: &str,
+) -> Option<Mean> {
     let of = |found: &GenreScore| match score {
         "P" => found.precision,
         "R" => found.recall,
@@ -187,7 +209,10 @@ fn overall(gathered: &Gathered<'_>, data: &str, protocol: &str, rows: &[&Row], c
     let columns: Vec<(usize, &str)> = cutoffs.iter().flat_map(|&k| SCORES.map(|score| (k, score))).collect();
     let mut table = Tabular {
         name: format!("{}-{}-{protocol}", gathered.experiment.name, short_name(data)),
-        caption: format!("{}: all genres together (micro-averaged), {data}, tables of the best epoch by NDCG@20.", gathered.experiment.title),
+        caption: format!(
+            "{}: all genres together (micro-averaged), {data}, tables of the best epoch by NDCG@20.",
+            gathered.experiment.title
+        ),
         columns: columns.iter().map(|(k, score)| format!("{score}@{k}")).collect(),
         ..Tabular::default()
     };
@@ -197,7 +222,8 @@ fn overall(gathered: &Gathered<'_>, data: &str, protocol: &str, rows: &[&Row], c
         let paper: Vec<Entry> = columns
             .iter()
             .map(|&(k, score)| {
-                published(gathered, data, row, OVERALL, k, score).map_or_else(Entry::default, |value| Entry::number(value, 3))
+                published(gathered, data, row, OVERALL, k, score)
+                    .map_or_else(Entry::default, |value| Entry::number(value, 3))
             })
             .collect();
         if paper.iter().any(|entry| entry.value.is_some()) {
@@ -237,9 +263,11 @@ fn finding(gathered: &Gathered<'_>, data: &str, protocol: &str, rows: &[&Row], c
     let words = cutoffs.iter().filter_map(|&k| {
         let value = |row: &Row| Some(mean(gathered, data, protocol, row, OVERALL, k, "P")?.value);
         let paper = |row: &Row| published(gathered, data, row, OVERALL, k, "P");
-        let behind = paper(champion).zip(paper(other)).map_or_else(String::new, |(a, b)| format!(" (paper {a:.3} and {b:.3})"));
+        let behind =
+            paper(champion).zip(paper(other)).map_or_else(String::new, |(a, b)| format!(" (paper {a:.3} and {b:.3})"));
         Some(format!("P@{k} {:.3} against {:.3}{behind}", value(champion)?, value(other)?))
     });
     let words: Vec<String> = words.collect();
-    (!words.is_empty()).then(|| format!("{data}, {} against {}: {}.", champion.label(), other.label(), words.join(", ")))
+    (!words.is_empty())
+        .then(|| format!("{data}, {} against {}: {}.", champion.label(), other.label(), words.join(", ")))
 }

@@ -12,8 +12,14 @@ use crate::{
     },
 };
 
-const COLUMNS: [&str; 6] =
-    ["silhouette", "cluster sizes", "to own majority items", "to own minority items", "majority, all users", "minority, all users"];
+const COLUMNS: [&str; 6] = [
+    "silhouette",
+    "cluster sizes",
+    "to own majority items",
+    "to own minority items",
+    "majority, all users",
+    "minority, all users",
+];
 
 /// Adds a panel for each row, and what can be counted.
 pub fn show(gathered: &Gathered<'_>, section: &mut Section) {
@@ -71,7 +77,9 @@ fn table(gathered: &Gathered<'_>, data: &str, protocol: &str, maps: &[(&str, &st
     let user = maps.last().map_or("", |(_, _, map)| &map.user);
     Tabular {
         name: format!("{}-{}-{protocol}", gathered.experiment.name, short_name(data)),
-        caption: format!("Clusters, and mean distances of user {user}, and of all users, to their training items of their first type and of the others, {data}."),
+        caption: format!(
+            "Clusters, and mean distances of user {user}, and of all users, to their training items of their first type and of the others, {data}."
+        ),
         columns: COLUMNS.map(str::to_string).to_vec(),
         rows: maps.iter().map(line).collect(),
         notes: vec!["Distances are in each model's own units: compare the two of a row, not rows.".into()],
@@ -86,6 +94,9 @@ fn finding(data: &str, maps: &[(&str, &str, MapOfItems)]) -> Option<String> {
     });
     let words: Vec<String> = words.collect();
     (!words.is_empty()).then(|| {
-        format!("{data}: users lie farther from their minority items than from their majority items: {}.", words.join(", "))
+        format!(
+            "{data}: users lie farther from their minority items than from their majority items: {}.",
+            words.join(", ")
+        )
     })
 }

@@ -41,7 +41,8 @@ pub fn show(gathered: &Gathered<'_>, section: &mut Section) {
 fn machines(gathered: &Gathered<'_>, data: &str, protocol: &str) -> String {
     let mut found: Vec<String> = Vec::new();
     for placed in &gathered.placed {
-        let Some(result) = placed.result.filter(|_| placed.cell.data == data && placed.cell.protocol == protocol) else {
+        let Some(result) = placed.result.filter(|_| placed.cell.data == data && placed.cell.protocol == protocol)
+        else {
             continue;
         };
         let machine = &result.machine;

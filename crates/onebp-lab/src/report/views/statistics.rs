@@ -45,7 +45,10 @@ pub fn show(gathered: &Gathered<'_>, section: &mut Section) {
             ours.entries.iter().zip(&entries).all(|(ours, paper)| paper.value.is_none() || ours.text == paper.text)
         });
         if entries.iter().any(|entry| entry.value.is_some()) {
-            section.findings.push(format!("{data}: {} as in the paper.", if same { "all counts are" } else { "not all counts are" }));
+            section.findings.push(format!(
+                "{data}: {} as in the paper.",
+                if same { "all counts are" } else { "not all counts are" }
+            ));
             table.rows.push(Line { label: "paper".into(), kind: Kind::Paper, entries });
         }
         let doubts = gathered.paper.suspicious.iter().filter(|doubt| doubt.data == short_name(data));

@@ -18,7 +18,8 @@ pub fn show(gathered: &Gathered<'_>, section: &mut Section) {
             if gathered.rows(data, protocol).is_empty() {
                 continue;
             }
-            let figures = gathered.experiment.metrics.iter().filter_map(|metric| figure(gathered, data, protocol, metric));
+            let figures =
+                gathered.experiment.metrics.iter().filter_map(|metric| figure(gathered, data, protocol, metric));
             section.blocks.push(Block::Panels(figures.collect()));
             section.blocks.push(Block::Table(table(gathered, data, protocol)));
             section.findings.extend(findings(gathered, data, protocol));
@@ -28,7 +29,8 @@ pub fn show(gathered: &Gathered<'_>, section: &mut Section) {
 
 /// Places on the axis, in order.
 fn places(gathered: &Gathered<'_>) -> Vec<f64> {
-    let mut places: Vec<f64> = gathered.experiment.vary.iter().flat_map(|vary| &vary.points).map(|point| point.at).collect();
+    let mut places: Vec<f64> =
+        gathered.experiment.vary.iter().flat_map(|vary| &vary.points).map(|point| point.at).collect();
     places.sort_by(f64::total_cmp);
     places
 }
@@ -43,7 +45,10 @@ fn figure(gathered: &Gathered<'_>, data: &str, protocol: &str, metric: &str) -> 
     let vary = gathered.experiment.vary.as_ref()?;
     let series = gathered.rows(data, protocol).into_iter().map(|row| chart::LineSeries {
         name: row.label().into(),
-        points: points(gathered, data, protocol, &row.name, metric).into_iter().map(|(at, value)| [at, value]).collect(),
+        points: points(gathered, data, protocol, &row.name, metric)
+            .into_iter()
+            .map(|(at, value)| [at, value])
+            .collect(),
     });
     let lines = chart::Lines { series: series.collect(), log_x: vary.logarithmic, references: Vec::new() };
     let caption = format!("{metric} against {}, {data}, protocol `{protocol}`.", vary.axis);
@@ -92,7 +97,14 @@ fn findings(gathered: &Gathered<'_>, data: &str, protocol: &str) -> Vec<String> 
         let best = points.iter().max_by(|a, b| a.1.total_cmp(&b.1))?;
         Some(format!(
             "{data}, `{protocol}`, {}: {metric} is {} at {} = {}, best at {} ({}) and {} at {}.",
-            row.label(), share(first.1), vary.axis, first.0, best.0, share(best.1), share(last.1), last.0
+            row.label(),
+            share(first.1),
+            vary.axis,
+            first.0,
+            best.0,
+            share(best.1),
+            share(last.1),
+            last.0
         ))
     };
     gathered.rows(data, protocol).into_iter().filter_map(sentence).collect()

@@ -9,8 +9,15 @@ use crate::{
     },
 };
 
-const COLUMNS: [&str; 7] =
-    ["d", "s/epoch", "times the first row", "s/evaluation", "paper, s/epoch", "paper, times the first row", "paper over ours"];
+const COLUMNS: [&str; 7] = [
+    "d",
+    "s/epoch",
+    "times the first row",
+    "s/evaluation",
+    "paper, s/epoch",
+    "paper, times the first row",
+    "paper over ours",
+];
 
 /// Adds a table for each data set.
 pub fn show(gathered: &Gathered<'_>, section: &mut Section) {
@@ -31,8 +38,15 @@ fn table(gathered: &Gathered<'_>, data: &str, protocol: &str, rows: &[&Row]) -> 
     };
     let epoch = |row: &Row| of(row, |result| result.seconds_per_epoch);
     let paper = |row: &Row| gathered.published(data, &row.name, "seconds");
-    let time = |value: Option<f64>| value.map_or_else(|| Entry::text("-"), |value| Entry { text: seconds(value), value: Some(value), ..Entry::default() });
-    let ratio = |value: Option<f64>| value.map_or_else(|| Entry::text("-"), |value| Entry::number(value, if value < 10.0 { 2 } else { 0 }));
+    let time = |value: Option<f64>| {
+        value.map_or_else(
+            || Entry::text("-"),
+            |value| Entry { text: seconds(value), value: Some(value), ..Entry::default() },
+        )
+    };
+    let ratio = |value: Option<f64>| {
+        value.map_or_else(|| Entry::text("-"), |value| Entry::number(value, if value < 10.0 { 2 } else { 0 }))
+    };
     let first = rows.first();
     let line = |row: &&Row| {
         let dim = of(row, |result| result.config.get("dim").and_then(serde_json::Value::as_f64).unwrap_or(f64::NAN));
@@ -51,7 +65,10 @@ fn table(gathered: &Gathered<'_>, data: &str, protocol: &str, rows: &[&Row]) -> 
     };
     Tabular {
         name: format!("{}-{}", gathered.experiment.name, short_name(data)),
-        caption: format!("{}: median seconds of training an epoch, {data}. Paper: Table 2, on a GPU.", gathered.experiment.title),
+        caption: format!(
+            "{}: median seconds of training an epoch, {data}. Paper: Table 2, on a GPU.",
+            gathered.experiment.title
+        ),
         columns: COLUMNS.map(str::to_string).to_vec(),
         rows: rows.iter().map(line).collect(),
         notes: vec![format!("{}.", super::machines(gathered, data, protocol))],

@@ -45,10 +45,15 @@ pub fn show(gathered: &Gathered<'_>, section: &mut Section) {
 
 fn table(name: &str, data: &str, found: &[(&str, &str, TypesOfAll)]) -> Tabular {
     let ranks = found.first().map_or(0, |(_, _, types)| types.sizes.len());
-    let columns = (1..=ranks).map(|rank| format!("rank {rank}")).chain(["entropy", "entropy of a user", "divergence, bits", "hits of rank 1, %", "hits of the others, %"].map(str::to_string));
+    let columns = (1..=ranks).map(|rank| format!("rank {rank}")).chain(
+        ["entropy", "entropy of a user", "divergence, bits", "hits of rank 1, %", "hits of the others, %"]
+            .map(str::to_string),
+    );
     let mut table = Tabular {
         name: name.into(),
-        caption: format!("Shares of types in lists of K items in percent, their normalised entropy, and the Jensen-Shannon divergence of users' lists from their training items, {data}."),
+        caption: format!(
+            "Shares of types in lists of K items in percent, their normalised entropy, and the Jensen-Shannon divergence of users' lists from their training items, {data}."
+        ),
         columns: columns.collect(),
         ..Tabular::default()
     };
@@ -56,7 +61,8 @@ fn table(name: &str, data: &str, found: &[(&str, &str, TypesOfAll)]) -> Tabular 
     for (_, label, types) in found {
         table.rows.push(Line { label: label.to_string(), kind: Kind::Group, entries: Vec::new() });
         for shares in &types.shares {
-            let (first, others) = shares.hits.split_first().map_or((0.0, 0.0), |(first, others)| (*first, others.iter().sum()));
+            let (first, others) =
+                shares.hits.split_first().map_or((0.0, 0.0), |(first, others)| (*first, others.iter().sum()));
             let more = [
                 Entry::number(shares.entropy, 3),
                 Entry::number(shares.user_entropy, 3),
@@ -80,7 +86,12 @@ fn finding(data: &str, found: &[(&str, &str, TypesOfAll)]) -> Option<String> {
         let (first, last) = (types.shares.first()?, types.shares.last()?);
         Some(format!(
             "from {:.1} % at K = {} to {:.1} % at K = {} under {label} (entropy {:.3} to {:.3})",
-            100.0 * first.share.first()?, first.k, 100.0 * last.share.first()?, last.k, first.entropy, last.entropy
+            100.0 * first.share.first()?,
+            first.k,
+            100.0 * last.share.first()?,
+            last.k,
+            first.entropy,
+            last.entropy
         ))
     });
     let words: Vec<String> = words.collect();

@@ -34,7 +34,10 @@ pub fn show(gathered: &Gathered<'_>, section: &mut Section) {
                 parts: (1..=types).map(|rank| format!("type of rank {rank}")).collect(),
                 shares: maps.iter().map(|(_, map)| shares(map)).collect(),
             };
-            let caption = format!("Types of the {k} items recommended to user {}, {data}; types in the order of the user's training items.", first.user);
+            let caption = format!(
+                "Types of the {k} items recommended to user {}, {data}; types in the order of the user's training items.",
+                first.user
+            );
             let id = format!("{}-{}-{protocol}", gathered.experiment.name, short_name(data));
             let labels = figure::labels(&id, &caption, "", "share of the list, %");
             section.blocks.extend(figure::of(caption, chart::stacked(&labels, &stacked)).map(Block::Figure));
@@ -47,7 +50,9 @@ pub fn show(gathered: &Gathered<'_>, section: &mut Section) {
 fn table(name: &str, data: &str, maps: &[(&str, MapOfItems)]) -> Tabular {
     let mut table = Tabular {
         name: name.into(),
-        caption: format!("The list of the user by type, {data}: P of the recommended items of a type, R of its test items."),
+        caption: format!(
+            "The list of the user by type, {data}: P of the recommended items of a type, R of its test items."
+        ),
         columns: COLUMNS.map(str::to_string).to_vec(),
         ..Tabular::default()
     };
@@ -74,7 +79,8 @@ fn table(name: &str, data: &str, maps: &[(&str, MapOfItems)]) -> Tabular {
 fn finding(data: &str, maps: &[(&str, MapOfItems)]) -> Option<String> {
     let words = maps.iter().filter_map(|(label, map)| {
         let minority = map.types.types.get(1..)?;
-        let (listed, hits): (u32, u32) = minority.iter().fold((0, 0), |sum, kind| (sum.0 + kind.recommended, sum.1 + kind.hits));
+        let (listed, hits): (u32, u32) =
+            minority.iter().fold((0, 0), |sum, kind| (sum.0 + kind.recommended, sum.1 + kind.hits));
         Some(format!("{listed} of {} from minority types with {hits} hits under {label}", map.types.k))
     });
     let words: Vec<String> = words.collect();

@@ -62,7 +62,8 @@ impl<'a> Measured<'a> {
     fn genres(&self) -> Result<&'a Genres, Failure> {
         self.bench.genres.ok_or_else(|| {
             let problem = format!("{}: genres of the items are not known", self.bench.data.name);
-            let remedy = "put u.item with u.genre, movies.dat or movies.csv into the folder of the data or the one above";
+            let remedy =
+                "put u.item with u.genre, movies.dat or movies.csv into the folder of the data or the one above";
             Failure::new(Exit::Data, format!("{problem}; {remedy}"))
         })
     }
@@ -130,7 +131,8 @@ impl<'a> Measured<'a> {
             None => UserRule::default().choose(&pairs).map_err(usage)?.unwrap_or(0),
         };
         let table = Rows { values: &self.tables.users.values, dim: self.tables.users.dim };
-        let projection = t_sne(self.items(), &[table.row(user as usize)], &ProjectionSettings::default()).map_err(usage)?;
+        let projection =
+            t_sne(self.items(), &[table.row(user as usize)], &ProjectionSettings::default()).map_err(usage)?;
         let distances = |users: &[u32]| {
             clusters::user_distances(table, self.items(), &clusters.labels, self.train(), self.train(), users)
         };

@@ -30,13 +30,14 @@ impl Plan {
     /// # Errors
     /// A usage failure naming the experiment, the cell and what is wrong.
     pub fn new(experiment: &Experiment, cell: Cell) -> Result<Self, Failure> {
-        let named = |problem: String| {
-            Failure::usage(format!("{}: {}: {problem}", experiment.path.display(), cell.name()))
-        };
+        let named =
+            |problem: String| Failure::usage(format!("{}: {}: {problem}", experiment.path.display(), cell.name()));
         let text = toml::to_string(&cell.options).map_err(|error| named(error.to_string()))?;
         let given = TrainOptions::from_toml(&text)
             // The line is one of no file.
-            .map_err(|problem| named(problem.trim_start_matches(|c: char| c == ':' || c.is_ascii_digit()).trim().into()))?;
+            .map_err(|problem| {
+                named(problem.trim_start_matches(|c: char| c == ':' || c.is_ascii_digit()).trim().into())
+            })?;
         // By its name alone: a report is made where the data need not be.
         let preset_of = |data: &str| {
             let is_path = std::path::Path::new(data).is_absolute() || data.starts_with('.');
@@ -46,7 +47,11 @@ impl Plan {
             .map_err(|failure| named(failure.message))?
             .options;
         options.compare = None;
-        options.settings().map_err(|failure| named(failure.message))?.check().map_err(|error| named(error.to_string()))?;
+        options
+            .settings()
+            .map_err(|failure| named(failure.message))?
+            .check()
+            .map_err(|error| named(error.to_string()))?;
         let table = options.to_table()?.into_iter().filter(|(key, _)| !ASIDE.contains(&key.as_str()));
         let mut config = serde_json::to_value(table.collect::<toml::Table>()).map_err(Failure::unexpected)?;
         if cell.untrained {

@@ -58,7 +58,8 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
     ];
     let page = Page {
         title: "OneBP: tables and figures, measured".into(),
-        subtitle: "\"One Backpropagation in Two Tower Recommendation Models\" (arXiv 2403.18227), rerun by onebp.".into(),
+        subtitle: "\"One Backpropagation in Two Tower Recommendation Models\" (arXiv 2403.18227), rerun by onebp."
+            .into(),
         facts,
         sections,
     };

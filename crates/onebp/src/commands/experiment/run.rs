@@ -58,14 +58,16 @@ pub struct Arguments {
     /// Run those that failed again.
     #[arg(long)]
     retry: bool,
-    /// Remove the checkpoints of finished runs.
+    /// Remove the folders of finished runs, their checkpoints with them.
     #[arg(long)]
     discard: bool,
 }
 
 fn shard(text: &str) -> Result<(usize, usize), String> {
     let parts = text.split_once('/').and_then(|(index, count)| Some((index.parse().ok()?, count.parse().ok()?)));
-    parts.filter(|&(index, count)| index >= 1 && index <= count).ok_or_else(|| "write I/N with I from 1 to N, as in 3/8".into())
+    parts
+        .filter(|&(index, count)| index >= 1 && index <= count)
+        .ok_or_else(|| "write I/N with I from 1 to N, as in 3/8".into())
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -115,18 +117,20 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
     let ended = watch(end, &stop);
     let board = Mutex::new(GridProgress::new(terminal, todo.iter().map(|job| job.seconds).sum(), todo.len(), jobs));
     let queue = Mutex::new(todo.iter());
-    let failed = Mutex::new(0usize);
+    let failed: Mutex<Vec<Exit>> = Mutex::new(Vec::new());
     let problems = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..jobs {
             scope.spawn(|| {
                 let work = || -> Result<(), Failure> {
-                    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(Failure::unexpected)?;
+                    let pool =
+                        rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(Failure::unexpected)?;
                     while !stop.load(Ordering::Relaxed) {
                         let Some(job) = locked(&queue).next() else { return Ok(()) };
                         let worker = Worker { arguments: &arguments, found: &found, stop: &stop, board: &board, jobs };
                         // Only the thread of a job asks for its pool: what the pool's own threads start stays in it.
-                        *locked(&failed) += usize::from(!pool.install(|| worker.run(job))?);
+                        let exit = pool.install(|| worker.run(job))?;
+                        locked(&failed).extend(exit);
                     }
                     Ok(())
                 };
@@ -141,13 +145,18 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
     if let Some(failure) = locked(&problems).pop() {
         return Err(failure);
     }
-    let failed = *locked(&failed);
-    if failed > 0 {
-        terminal.tell(&format!("{failed} runs failed; `onebp experiment status` says why, --retry runs them again"));
-    }
+    let failed = locked(&failed);
     if left == 0 {
-        terminal.tell("everything is done; next: onebp experiment report");
-        return Ok(());
+        return match failed.first() {
+            None => {
+                terminal.tell("everything is done; next: onebp experiment report");
+                Ok(())
+            }
+            Some(&exit) => {
+                let message = format!("{} of the runs failed; `onebp experiment status` says why", failed.len());
+                Err(Failure::new(exit, format!("{message}, --retry runs them again")))
+            }
+        };
     }
     let message = format!("{left} runs are left; the same command goes on with them");
     if ended.load(Ordering::Relaxed) {
@@ -228,7 +237,10 @@ fn todo(arguments: &Arguments, terminal: &Terminal) -> Result<(Vec<Job>, usize),
             }
             .stem();
             let measures = experiment.measures.clone();
-            jobs.insert(plan.address.clone(), Job { plan, experiment: experiment.clone(), measures, data, stem, seconds });
+            jobs.insert(
+                plan.address.clone(),
+                Job { plan, experiment: experiment.clone(), measures, data, stem, seconds },
+            );
         }
     }
     let mut jobs: Vec<Job> = jobs.into_values().collect();
@@ -260,9 +272,8 @@ fn is_finished(path: &Path, job: &Job) -> Result<bool, Failure> {
     if !path.exists() {
         return Ok(false);
     }
-    let result: CellResult = serde_json::from_slice(&atomic::read(path)?).map_err(|error| {
-        usage(onebp_lab::Error::Result { path: path.into(), problem: error.to_string() })
-    })?;
+    let result: CellResult = serde_json::from_slice(&atomic::read(path)?)
+        .map_err(|error| usage(onebp_lab::Error::Result { path: path.into(), problem: error.to_string() }))?;
     // A map shows one user: another one needs another map.
     let of_user = |measure: &Measure| match (&job.experiment.user, result.measurement::<MapOfItems>(*measure)) {
         (Some(user), Some(map)) => map.user == *user,
@@ -289,15 +300,21 @@ struct Worker<'a> {
 }
 
 impl Worker<'_> {
-    /// Runs `job` and keeps what comes of it; whether it did not fail.
+    /// Runs `job` and keeps what comes of it; the exit code of a run that failed.
     ///
     /// # Errors
     /// Where results cannot be written: going on would lose them.
-    fn run(&self, job: &Job) -> Result<bool, Failure> {
+    fn run(&self, job: &Job) -> Result<Option<Exit>, Failure> {
         let name = job.plan.cell.name();
         let folder = self.arguments.work.join(&job.stem);
         let stem = self.arguments.selection.results().join(&job.stem);
-        let mut observer = Watcher { board: self.board, name: &name, epochs: job.plan.options.epochs.unwrap_or(1), seconds: job.seconds, told: 0.0 };
+        let mut observer = Watcher {
+            board: self.board,
+            name: &name,
+            epochs: job.plan.options.epochs.unwrap_or(1),
+            seconds: job.seconds,
+            told: 0.0,
+        };
         let bench = Bench {
             plan: &job.plan,
             experiment: &job.experiment,
@@ -308,31 +325,39 @@ impl Worker<'_> {
             jobs: self.jobs,
         };
         // A bug in one run must not take the others along.
-        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| bench.run(&folder, self.stop, &mut observer)));
+        let outcome =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| bench.run(&folder, self.stop, &mut observer)));
         let told = observer.told;
         let outcome = outcome.unwrap_or_else(|_| Err(Failure::unexpected("internal error")));
         atomic::create_folder(stem.parent().unwrap_or(Path::new(".")))?;
         let done = |board: &Mutex<GridProgress>, line: &str| locked(board).finished(job.seconds - told, line);
         match outcome {
-            Ok(None) => Ok(true),
+            Ok(None) => Ok(None),
             Ok(Some(result)) => {
                 let text = to_text(&result).map_err(Failure::unexpected)?;
                 atomic::write(&ending(&stem, "json"), text.as_bytes())?;
                 let _ = std::fs::remove_file(ending(&stem, "failed"));
                 if self.arguments.discard {
-                    let _ = std::fs::remove_dir_all(folder.join("checkpoints"));
+                    let _ = std::fs::remove_dir_all(&folder);
                 }
                 let value = result.reported("NDCG@20").unwrap_or(f64::NAN);
-                done(self.board, &format!("{name}: NDCG@20 {value:.4}, {} epochs, {:.0} s", result.epochs, result.seconds));
-                Ok(true)
+                done(
+                    self.board,
+                    &format!("{name}: NDCG@20 {value:.4}, {} epochs, {:.0} s", result.epochs, result.seconds),
+                );
+                Ok(None)
             }
             Err(failure) => {
-                let record = FailedCell { name: name.clone(), config_address: job.plan.address.clone(), problem: failure.to_string() };
+                let record = FailedCell {
+                    name: name.clone(),
+                    config_address: job.plan.address.clone(),
+                    problem: failure.to_string(),
+                };
                 let text = serde_json::to_string_pretty(&record).map_err(Failure::unexpected)?;
                 atomic::write(&ending(&stem, "failed"), text.as_bytes())?;
                 let folder = shell_word(&folder.display().to_string());
                 done(self.board, &format!("{name}: failed: {failure} (its folder: {folder})"));
-                Ok(false)
+                Ok(Some(failure.exit))
             }
         }
     }

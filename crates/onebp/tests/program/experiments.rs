@@ -1,0 +1,221 @@
+//! `onebp experiment` and `onebp report`: grids that stop, go on, fail and are reported on.
+
+use super::{Ended, Place};
+use std::path::Path;
+
+/// Interactions of 90 users with tastes among 120 items.
+fn ratings() -> String {
+    let mut text = String::from("user,item\n");
+    for user in 0..90u32 {
+        for k in 0..14u32 {
+            let item = (user % 6) * 20 + (user * 7 + k * k * 3 + k) % 26;
+            text.push_str(&format!("u{user},i{}\n", item % 120));
+        }
+    }
+    text
+}
+
+/// A folder with data, an experiment of four runs, and one of a sweep.
+pub fn lab() -> Place {
+    let place = Place::new();
+    place.file("ratings.csv", ratings());
+    place.file(
+        "experiments/small.toml",
+        "title = \"Table 9: small\"\nabout = \"Which is better?\"\nclaim = \"OneBP.\"\nview = \"comparison\"\nchampion = \
+         \"onebp\"\ndata = [\"./ratings.csv\"]\nprotocols = [\"paper\", \"validated\"]\nmetrics = [\"P@5\", \"NDCG@20\"]\n\
+         measures = [\"per-user\"]\npaper = \"paper.json\"\noptions = { dim = 8, epochs = 4, batch-size = 64 }\n\
+         [[row]]\nname = \"mf\"\nlabel = \"TwoBP <two>\"\noptions = { method = \"mf\" }\n\
+         [[row]]\nname = \"onebp\"\n[profile.quick]\nprotocols = [\"paper\"]\noptions = { epochs = 2 }\n",
+    );
+    place.file(
+        "experiments/paper.json",
+        r#"{"source": "hand", "rows": [{"data": "ratings", "row": "mf", "P@5": 0.5}],
+            "suspicious": [{"data": "ratings", "row": "mf", "columns": ["P@5"], "reason": "too round"}]}"#,
+    );
+    place.file(
+        "experiments/sweep.toml",
+        "title = \"Figure 9\"\nabout = \"How many?\"\nview = \"sweep\"\ndata = [\"./ratings.csv\"]\nmetrics = \
+         [\"NDCG@20\"]\noptions = { dim = 8, epochs = 2, batch-size = 64 }\n[[row]]\nname = \"mf\"\noptions = { method = \
+         \"mf\" }\n[vary]\naxis = \"S\"\nlogarithmic = true\npoints = [{ at = 1, options = { negatives = 1 } }, { at = 5, \
+         options = {} }]\n",
+    );
+    place
+}
+
+const RUN: &str = "experiment run --device ndarray --threads 2";
+
+fn files(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_grid_is_run_once_and_reported() {
+    let place = lab();
+    let first = place.ok(&format!("{RUN} --jobs 2"));
+    assert!(first.stderr.contains("6 of 6 runs are to be done") && first.stderr.contains("6/6 "), "{}", first.stderr);
+    let results = files(&place.path().join("experiments/results/ratings"));
+    assert_eq!(results.len(), 6, "{results:?}");
+    assert!(results[0].starts_with("mf-paper-2022-") && results[0].ends_with(".json"));
+    let again = place.ok(RUN);
+    assert!(again.stderr.contains("all 6 runs are finished"), "{}", again.stderr);
+    let list = place.ok("experiment list");
+    assert!(list.stdout.contains("small\t4/4\tTable 9: small"), "{}", list.stdout);
+    let status = place.ok("experiment status small --json");
+    let status: serde_json::Value = serde_json::from_str(&status.stdout).unwrap();
+    assert_eq!(status.as_array().unwrap().len(), 4);
+    assert_eq!(status[0]["state"], "finished");
+
+    let report = place.ok("experiment report --out out");
+    assert_eq!(report.stdout.trim(), "out/report.html");
+    let html = place.read("out/report.html");
+    for text in [
+        "Table 9: small",
+        "TwoBP &#60;two&#62;",
+        "too round",
+        "<svg",
+        "onebp is ahead of",
+        "protocol <code>paper</code>",
+    ] {
+        assert!(html.contains(text), "{text}");
+    }
+    for ending in ["md", "tex", "csv", "json"] {
+        assert!(!place.read(&format!("out/tables/small-ratings-paper.{ending}")).is_empty());
+    }
+    let csv = place.read("out/tables/small-ratings-paper.csv");
+    assert!(csv.starts_with("row,kind,column,value,text\n") && csv.contains("\npaper,paper,P@5,0.5,"), "{csv}");
+    let tests = place.read("out/tables/small-ratings-tests.md");
+    assert!(tests.contains("95 % interval"), "{tests}");
+    assert_eq!(
+        place.ok("experiment report small --markdown").stdout,
+        place.ok("experiment report small --markdown").stdout
+    );
+}
+
+/// Stopped by its budget, a grid goes on where it was; shares of it make the whole; and numbers do not depend on it.
+#[test]
+fn grids_stop_go_on_and_are_shared() {
+    let place = lab();
+    let stopped = place.ok(&format!("{RUN} --budget 0s"));
+    assert!(
+        stopped.stderr.contains("the budget is used up") && stopped.stderr.contains("6 runs are left"),
+        "{}",
+        stopped.stderr
+    );
+    place.ok(&format!("{RUN} --results one --shard 1/2"));
+    place.ok(&format!("{RUN} --results two --shard 2/2 --work other"));
+    let (one, two) = (files(&place.path().join("one/ratings")), files(&place.path().join("two/ratings")));
+    assert_eq!((one.len(), two.len()), (3, 3));
+    place.ok(&format!("{RUN} --discard"));
+    let all = files(&place.path().join("experiments/results/ratings"));
+    let mut both = [one.clone(), two].concat();
+    both.sort();
+    assert_eq!(all, both);
+    let values = |folder: &str| {
+        let text = place.read(&format!("{folder}/ratings/{}", one[0]));
+        let result: serde_json::Value = serde_json::from_str(&text).unwrap();
+        (
+            result["best"].clone(),
+            result["final"].clone(),
+            result["measurements"].clone(),
+            result["curve"]["loss"].clone(),
+        )
+    };
+    assert_eq!(values("one"), values("experiments/results"));
+    assert_eq!(files(&place.path().join("runs/experiments/ratings")).len(), 0, "nothing is kept");
+    let quick = place.ok(&format!("{RUN} small --profile quick"));
+    assert!(quick.stderr.contains("2 of 2 runs are to be done"), "{}", quick.stderr);
+}
+
+/// A run that fails is kept as one, shown, skipped, and run again when asked for.
+#[test]
+fn failures_are_kept_and_shown() {
+    let place = lab();
+    let diverging = place.read("experiments/small.toml").replace("method = \"mf\" }", "method = \"mf\", lr = 1e30 }");
+    place.file("experiments/small.toml", diverging);
+    let failed = place.run(&format!("{RUN} small --protocols paper"));
+    assert_eq!(failed.code, 6, "{}", failed.stderr);
+    assert!(failed.stderr.contains("1 of the runs failed") && failed.stderr.contains("2/2 "), "{}", failed.stderr);
+    let status = place.ok("experiment status small --protocols paper");
+    assert!(status.stdout.contains("\tfailed\t") && status.stdout.contains("\tfinished\t"), "{}", status.stdout);
+    assert!(place.ok("experiment list small --protocols paper").stdout.contains("1/2, 1 failed"));
+    let skipped = place.ok(&format!("{RUN} small --protocols paper"));
+    assert!(skipped.stderr.contains("skipped, it failed before: ratings mf, paper"), "{}", skipped.stderr);
+    assert_eq!(place.run(&format!("{RUN} small --protocols paper --retry")).code, 6);
+    place.ok("experiment report small --protocols paper");
+    assert!(place.read("report/report.html").contains("failed: "));
+}
+
+#[test]
+fn wrong_experiments_are_refused() {
+    let place = lab();
+    let refused = |arguments: &str, code: i32, text: &str| {
+        let Ended { code: found, stderr, .. } = place.run(arguments);
+        assert!(found == code && stderr.contains(text), "{arguments}: {found} {stderr}");
+    };
+    refused("experiment run smal", 2, "there is no experiment `smal` in experiments; did you mean `small`?");
+    refused("experiment run small --profile fast", 2, "there is no profile `fast`; it has quick");
+    refused("experiment run small --rows dcl", 2, "there is no row `dcl`; rows are mf, onebp");
+    refused("experiment run small --shard 3/2", 2, "write I/N with I from 1 to N");
+    refused("experiment run small --budget 2d", 2, "write a number with s, m or h");
+    refused("experiment run small --data nowhere", 3, "nowhere: no such file or folder");
+    refused("experiment run --experiments nowhere", 2, "nowhere: ");
+    refused("experiment report small", 5, "none of these runs is finished; run them first: onebp experiment run");
+    place.file("experiments/bad.toml", "title = 1\n");
+    refused("experiment list", 2, "experiments/bad.toml:1: invalid type: integer");
+    place.file("experiments/bad.toml", place.read("experiments/small.toml").replace("dim = 8", "dims = 8"));
+    refused("experiment list", 2, "bad.toml: ratings mf, paper, seed 2022: unknown key `dims`; did you mean `dim`?");
+    place.file("experiments/bad.toml", place.read("experiments/small.toml").replace("batch-size = 64", "lr = -1"));
+    refused("experiment list", 2, "bad.toml: ratings mf, paper, seed 2022: ");
+    place.file("experiments/bad.toml", place.read("experiments/small.toml").replace("paper.json", "none.json"));
+    refused("experiment list", 2, "none.json: ");
+    std::fs::remove_file(place.path().join("experiments/bad.toml")).unwrap();
+    place.file("experiments/results/ratings/x.json", "{}");
+    refused("experiment list", 5, "x.json: missing field `config`");
+}
+
+/// The experiments of the repository are well-formed, whatever is finished of them.
+#[test]
+fn experiments_of_the_repository() {
+    let place = Place::new();
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../experiments");
+    let listed = place.ok(&format!("experiment list --json --experiments {folder}"));
+    let listed: serde_json::Value = serde_json::from_str(&listed.stdout).unwrap();
+    let names: Vec<&str> = listed.as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+    for name in [
+        "table-1", "table-2", "table-3", "table-4", "table-5", "figure-3", "figure-4", "figure-6", "figure-7",
+        "figure-8",
+    ] {
+        assert!(names.contains(&name), "{name}");
+    }
+    place.ok(&format!("experiment list --profile quick --experiments {folder}"));
+}
+
+#[test]
+fn runs_of_ones_own_are_reported() {
+    let place = lab();
+    let train = "train --data ./ratings.csv --dim 8 --epochs 4 --batch-size 64 --device ndarray --compare popularity";
+    place.ok(&format!("{train} --out runs/a"));
+    place.ok(&format!("{train} --out runs/b --method mf --protocol paper"));
+    let one = place.ok("report runs/a");
+    assert_eq!(one.stdout.trim(), "runs/a/report.html");
+    let both = place.ok("report runs/a runs/b --out both");
+    assert_eq!(both.stdout.trim(), "both/report.html");
+    let html = place.read("both/report.html");
+    for text in ["2 runs", "NDCG@20 by epochs", "dim = 8", "test at the one epoch that is best on validation", "<svg"] {
+        assert!(html.contains(text), "{text}");
+    }
+    for (arguments, code, text) in [
+        ("report runs/a runs/b", 2, "give it by --out"),
+        ("report runs/none", 5, "no such folder"),
+        ("report", 2, "required"),
+    ] {
+        let ended = place.run(arguments);
+        assert!(ended.code == code && ended.stderr.contains(text), "{arguments}: {}", ended.stderr);
+    }
+}
