@@ -257,7 +257,7 @@ impl Experiment {
         let name = path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let parsed: Self = toml::from_str(&text).map_err(|error| Error::Experiment {
             path: path.into(),
-            line: error.span().map(|span| text[..span.start].lines().count().max(1)),
+            line: error.span().map(|span| text[..span.start].matches('\n').count() + 1),
             problem: error.message().lines().next().unwrap_or("invalid").to_string(),
         })?;
         let experiment = Self { name, path: path.into(), ..parsed };

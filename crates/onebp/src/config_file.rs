@@ -22,7 +22,7 @@ impl TrainOptions {
     /// Parses a configuration, in which `[method]` may hold a name and the parts of a method; an error starts with `:LINE: ` where a line is known.
     pub(crate) fn from_toml(text: &str) -> Result<Self, String> {
         let located = |error: toml::de::Error| {
-            let line = error.span().map(|span| format!(":{}", text[..span.start].lines().count().max(1)));
+            let line = error.span().map(|span| format!(":{}", text[..span.start].matches('\n').count() + 1));
             format!("{}: {}", line.unwrap_or_default(), error.message().lines().next().unwrap_or("invalid"))
         };
         let mut table: toml::Table = toml::from_str(text).map_err(located)?;

@@ -88,7 +88,7 @@ mod tests {
             remarks: vec!["R.".into()],
             gaps: vec!["missing".into()],
         };
-        let page = Page { title: "Report".into(), sections: vec![section], ..Page::default() };
+        let page = Page { title: "Report".into(), sections: vec![section, Section::default()], ..Page::default() };
         let html = page.html().unwrap();
         let seen = [
             "Cap &lt;1&gt; <code>x</code>",

@@ -258,8 +258,8 @@ fn by_genre(gathered: &Gathered<'_>, data: &str, protocol: &str, rows: &[&Row], 
 /// By how much the champion finds more than the row before it.
 fn finding(gathered: &Gathered<'_>, data: &str, protocol: &str, rows: &[&Row], cutoffs: &[usize]) -> Option<String> {
     let champion = rows.iter().find(|row| Some(&row.name) == gathered.experiment.champion.as_ref())?;
-    let others = rows.iter().filter(|row| row.name != champion.name && !row.untrained);
-    let other = others.last()?;
+    let mut others = rows.iter().filter(|row| row.name != champion.name && !row.untrained);
+    let other = others.next_back()?;
     let words = cutoffs.iter().filter_map(|&k| {
         let value = |row: &Row| Some(mean(gathered, data, protocol, row, OVERALL, k, "P")?.value);
         let paper = |row: &Row| published(gathered, data, row, OVERALL, k, "P");
