@@ -10,15 +10,15 @@
 //! | a table that follows | every row that follows, read and written | 3 B d |
 //! | a graph of E entries, 2 K products | E rows of width d and E entries each, and what is kept of `[M + N, d]` | 2 E d each |
 //! | L layers of NGCF beside | | 12 (M + N) d^2 a layer: two matrices, each forward, for rows, and for itself |
-//! | a bootstrap encoder | targets of all rows, read and written | 6 d^2 for each distinct row; 3 for each element of a target |
+//! | a bootstrap encoder | targets of moved rows, read and written | 6 d^2 for each distinct row; 3 for each element of a target |
 //! | a loss of the whole catalogue | the catalogue once more, for gradients need sums over all of it | as [`Sfcml::form`]; 6 R d for R pairs |
 //!
 //! and one square root with a division for each element that an adaptive optimizer moves.
 //!
 //! Under dense Adam every row moves at every step. Where nothing but the next step that touches a row reads it, its silent steps
-//! can wait until then: they need no bytes, and are not counted, but for [`Cost::silent_roots_and_divisions`], where weight decay or
-//! projections leave no closed form. Where all rows are read at every step, all of them are counted as moved: behind a graph,
-//! where targets follow them, and where a loss looks at all items.
+//! can wait until then, and what follows them with them: they need no bytes, and are not counted, but for
+//! [`Cost::silent_roots_and_divisions`], where weight decay, projections or targets that follow leave no closed form. Where all
+//! rows are read at every step, all of them are counted as moved: behind a graph, and where a loss looks at all items.
 //!
 //! Not counted: random numbers, what there is one of for a pair or a score (softmax, margins, norms), element by element work of
 //! layers, gradients of a batch's rows, which stay in caches.
@@ -295,12 +295,9 @@ impl<'a> Counter<'a> {
                 cost.operations += layers * 12.0 * nodes * d * d;
             }
             Encoder::Bootstrap(_) => {
-                cost.operations += 6.0 * (step.users + step.items) * d * d + FOLLOWING * nodes * d;
-                cost.bytes += 2.0 * nodes * d * NUMBER;
-                // Targets follow rows that rest too.
-                if self.hyper.optimizer != Rule::Adam {
-                    cost.bytes += (nodes - step.users - step.items) * d * NUMBER;
-                }
+                let rows = step.users + step.items;
+                cost.operations += 6.0 * rows * d * d + FOLLOWING * rows * d;
+                cost.bytes += 2.0 * rows * d * NUMBER;
             }
         }
         for weight in self.method.encoder.weights(self.hyper.dim) {
@@ -342,9 +339,7 @@ impl<'a> Counter<'a> {
             }
             return;
         }
-        let whole = method.encoder.is_graph()
-            || side == 1 && method.loss.catalogue().is_some()
-            || adam && matches!(method.encoder, Encoder::Bootstrap(_));
+        let whole = method.encoder.is_graph() || side == 1 && method.loss.catalogue().is_some();
         let moved = if whole { all } else { touched };
         cost.moved_rows += moved;
         self.learn(moved, width, cost);
@@ -353,7 +348,7 @@ impl<'a> Counter<'a> {
             cost.operations += PROJECTION * moved * width;
             cost.roots_and_divisions += moved * vectors;
         }
-        if adam && (projected || hyper.weight_decay > 0.0) {
+        if adam && (projected || hyper.weight_decay > 0.0 || matches!(method.encoder, Encoder::Bootstrap(_))) {
             cost.silent_roots_and_divisions += (all - moved) * width;
         }
     }
@@ -530,20 +525,20 @@ mod tests {
         assert_eq!(cost(ngcf(true), &hyper(), STEP).gathered_bytes, 4.0 * 44.0 * 8.0);
     }
 
-    /// A predictor of 4 + 2 weights; targets of all 30 rows, which Adam moves all.
+    /// A predictor of 4 + 2 weights; 8 rows with their targets. The other 22 wait, and what Adam does to them meanwhile.
     #[test]
     fn bootstrapping() {
         let encoder = Encoder::Bootstrap(Bootstrap::default());
         let method = Method { sampler: Sampler::None, ..two_bp(encoder, Loss::Buir(Buir {})) };
         let found = cost(method, &hyper(), STEP);
-        assert_eq!(found.bytes, 30.0 * 16.0 + (60.0 + 6.0) * 24.0);
+        assert_eq!(found.bytes, 8.0 * 16.0 + (16.0 + 6.0) * 24.0);
+        assert_eq!(found.silent_roots_and_divisions, 22.0 * 2.0);
         // Two scores of 4 pairs, and as many gradients.
         let scores = 2.0 * 4.0 * 2.0 * (2.0 + 2.0);
-        assert_eq!(found.operations, scores + 6.0 * 8.0 * 4.0 + 3.0 * 60.0 + 12.0 * 66.0);
-        // Rows rest, but are read by their targets.
+        assert_eq!(found.operations, scores + 6.0 * 8.0 * 4.0 + 3.0 * 16.0 + 12.0 * 22.0);
         let rests = Hyperparameters { optimizer: Rule::Sgd, ..hyper() };
         let rests = cost(method, &rests, STEP);
-        assert_eq!(rests.bytes, 30.0 * 16.0 + 22.0 * 8.0 + (16.0 + 6.0) * 8.0);
+        assert_eq!((rests.bytes, rests.silent_roots_and_divisions), (8.0 * 16.0 + (16.0 + 6.0) * 8.0, 0.0));
     }
 
     #[test]

@@ -17,9 +17,7 @@ fn estimate(settings: &Settings, users: usize, items: usize, pairs: usize) -> u6
     let Settings { method, hyper, engine, .. } = settings;
     let oracle = *engine == EngineName::Autodiff;
     let setting = LossSetting { temperature: hyper.temperature, items };
-    let in_closed_form =
-        !matches!(method.encoder, Encoder::Bootstrap(_)) && method.loss.in_closed_form(setting).is_some();
-    let fused = !oracle && *engine != EngineName::Rows && in_closed_form;
+    let fused = !oracle && *engine != EngineName::Rows && method.loss.in_closed_form(setting).is_some();
     let whole_users = method.loss.draws() == Draws::Users;
     let row = NUMBER * hyper.dim as f64;
     let (m, n, all_pairs) = (users as f64, items as f64, pairs as f64);
@@ -42,6 +40,8 @@ fn estimate(settings: &Settings, users: usize, items: usize, pairs: usize) -> u6
     // Gathered rows alive at the peak of a step: embeddings, products and their gradients.
     let step = match (whole_users, fused) {
         (true, _) => catalogue(batch_users, n, batch_pairs, hyper.dim, oracle),
+        // Gradients of distinct rows, at most two for each pair.
+        (false, true) if matches!(method.encoder, Encoder::Bootstrap(_)) => 2.0 * batch_pairs * row,
         (false, true) => 0.0,
         (false, false) => 4.0 * batch_pairs * (1 + gathered) as f64 * row * breadth(method),
     };

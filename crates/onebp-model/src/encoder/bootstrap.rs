@@ -7,8 +7,9 @@
 //! The score of a pair is <q(u), v> + <u, q(v)>, all of it online, which is the product of [q(U), U] and [V, q(V)].
 
 use super::Weight;
-use crate::{Error, error::within};
-use burn::tensor::Tensor;
+use crate::{Error, Tables, error::within};
+use burn::tensor::{Device, Tensor};
+use onebp_table::portable::{to_device, to_host};
 use serde::{Deserialize, Serialize};
 
 /// Parameters of `bootstrap`.
@@ -44,5 +45,11 @@ impl Bootstrap {
         let predicted = [users.clone(), items.clone()].map(|rows| Self::predict(rows, weights));
         let [of_users, of_items] = predicted;
         [Tensor::cat(vec![of_users, users], 1), Tensor::cat(vec![items, of_items], 1)]
+    }
+
+    /// [`Bootstrap::embed`] of tables on the host, by way of `device`, where the weights are.
+    pub(crate) fn embed_tables(inputs: Tables, weights: &[Tensor<2>], device: &Device) -> Result<Tables, Error> {
+        let [users, items] = Self::embed([to_device(&inputs.users, device), to_device(&inputs.items, device)], weights);
+        Ok(Tables { users: to_host(users)?, items: to_host(items)?, ..inputs })
     }
 }

@@ -120,9 +120,7 @@ impl Encoder {
         let weights = self.weights(dim).into_iter().map(|weight| weight.stored(weights, device));
         let weights = weights.collect::<Result<Vec<_>, _>>()?;
         if let Self::Bootstrap(_) = self {
-            let [users, items] = [to_device(&inputs.users, device), to_device(&inputs.items, device)];
-            let [users, items] = Bootstrap::embed([users, items], &weights);
-            return Ok(Tables { users: to_host(users)?, items: to_host(items)?, ..inputs });
+            return Bootstrap::embed_tables(inputs, &weights, device);
         }
         self.encode_tables(inputs, &weights, &P::new(&self.matrix(train)?, device)?, device)
     }

@@ -41,10 +41,7 @@ impl FusedGraph {
         device: &Device,
     ) -> Result<Self, Error> {
         let device = device.clone().without_autodiff();
-        let loss = match form {
-            ClosedForm::InfoNce => None,
-            ClosedForm::Rows(loss) => Some(loss),
-        };
+        let loss = form.of_rows();
         let (update, users) = (method.update(hyper), start.tables.users.rows);
         let passes = update.passes();
         let wanted = [passes.users, passes.items];

@@ -3,6 +3,7 @@
 //! | engine | a step |
 //! |---|---|
 //! | [`Fused`] | no autodiff: table lookup and a loss in closed form, optimizer and aggregation in one |
+//! | [`FusedBootstrap`] | the same of BUIR, on the CPU: rows, their targets and the predictor |
 //! | [`FusedGraph`] | the same behind a graph encoder, on the CPU: dense gradients and the encoder's adjoint |
 //! | [`Rows`] | autodiff over the rows of the batch; row gradients go to row optimizers, through the encoder where there is one |
 //! | [`Autodiff`] | autodiff over the whole tables, dense gradients, dense optimizer: the oracle |
@@ -11,6 +12,7 @@ mod autodiff;
 mod dropout;
 mod encoding;
 mod fused;
+mod fused_bootstrap;
 mod fused_graph;
 mod losses;
 mod rows;
@@ -21,6 +23,7 @@ mod whole_users;
 
 pub use autodiff::Autodiff;
 pub use fused::Fused;
+pub use fused_bootstrap::FusedBootstrap;
 pub use fused_graph::FusedGraph;
 pub use rows::Rows;
 pub use start::Start;
@@ -144,19 +147,22 @@ impl EngineName {
             (Self::Auto | Self::Fused, Some(_), true) => {
                 Box::new(Fused::new(CubeInfoNce::new(hyper.temperature, follow), method, hyper, start, device)?)
             }
+            (Self::Auto | Self::Fused, Some(_), false) if let Encoder::Bootstrap(bootstrap) = method.encoder => {
+                Box::new(FusedBootstrap::new(bootstrap, method, hyper, start, device)?)
+            }
             (Self::Auto | Self::Fused, Some(form), false) if method.encoder.is_graph() => {
                 Box::new(FusedGraph::new(form, method, hyper, start, device)?)
             }
             (Self::Auto | Self::Fused, Some(form), false) => {
-                let step = match form {
-                    ClosedForm::InfoNce => HostStep::new(hyper.temperature, follow),
-                    ClosedForm::Rows(loss) => HostStep::with_loss(loss, hyper.temperature, follow),
+                let step = match form.of_rows() {
+                    None => HostStep::new(hyper.temperature, follow),
+                    Some(loss) => HostStep::with_loss(loss, hyper.temperature, follow),
                 };
                 Box::new(Fused::new(step, method, hyper, start, device)?)
             }
             (Self::Fused, None, _) => {
-                let expected = "auto, rows or autodiff: fused are mf, lightgcn and ngcf with a loss in closed form, on \
-                                wgpu only mf with info-nce";
+                let expected = "auto, rows or autodiff: fused are mf, lightgcn, ngcf and bootstrap with a loss in closed \
+                                form, on wgpu only mf with info-nce";
                 return Err(Error::Parameter { name: "engine", value: self.as_str().into(), expected });
             }
             (Self::Autodiff, ..) => Box::new(Autodiff::new(method, hyper, start, device)?),
@@ -170,6 +176,7 @@ impl Method {
     /// Whether the fused step can do it with a loss of this form.
     pub(crate) fn is_fused(&self, form: &ClosedForm, on_gpu: bool) -> bool {
         let on_device = !on_gpu || (matches!(form, ClosedForm::InfoNce) && self.encoder == Encoder::MF);
-        !matches!(self.encoder, Encoder::Bootstrap(_)) && on_device
+        let bootstraps = matches!(self.encoder, Encoder::Bootstrap(_));
+        bootstraps == matches!(form, ClosedForm::Cosines) && on_device
     }
 }

@@ -8,7 +8,7 @@
 //!
 //! Norms are kept above 1e-12. Targets are constants.
 
-use super::{Draws, LossRows, LossSetting, Objective, Value};
+use super::{ClosedForm, Draws, LossRows, LossSetting, Objective, Value};
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +38,10 @@ impl Objective for Buir {
         let cosines = Tensor::cat(vec![cosine(predicted_user, target_item), cosine(predicted_item, target_user)], 1);
         let losses = cosines.sum_dim(1).mul_scalar(-2.0).add_scalar(4.0);
         Value { loss: (losses * rows.shares).sum(), counted: None }
+    }
+
+    fn in_closed_form(&self, _: LossSetting) -> Option<ClosedForm> {
+        Some(ClosedForm::Cosines)
     }
 }
 

@@ -80,6 +80,18 @@ pub enum ClosedForm {
     InfoNce,
     /// Slopes of a row at its scores.
     Rows(Box<dyn RowLoss>),
+    /// Cosines of predictions with targets, of which the step of a bootstrap encoder knows.
+    Cosines,
+}
+
+impl ClosedForm {
+    /// The loss of a row's scores, where the step does not know it by itself.
+    pub(crate) fn of_rows(self) -> Option<Box<dyn RowLoss>> {
+        match self {
+            Self::Rows(loss) => Some(loss),
+            Self::InfoNce | Self::Cosines => None,
+        }
+    }
 }
 
 /// A loss.

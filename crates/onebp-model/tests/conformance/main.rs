@@ -34,9 +34,8 @@ impl Rig {
         let on_gpu = self.device.name == DeviceName::Wgpu;
         let open =
             matches!(method.loss, Loss::Sfcml(_)) || matches!(method.loss, Loss::Cml(cml) if cml.covariance > 0.0);
-        let closed = !matches!(method.encoder, Encoder::Bootstrap(_)) && !open;
         self.engine != EngineName::Fused
-            || (closed && (!on_gpu || (method.loss == Loss::INFO_NCE && method.encoder == Encoder::MF)))
+            || (!open && (!on_gpu || (method.loss == Loss::INFO_NCE && method.encoder == Encoder::MF)))
     }
 }
 

@@ -16,6 +16,7 @@
 use super::{
     lent::{Lent, Spares, Strided},
     memory::Memory,
+    product::{BLOCK, LANES, padded, parts, product},
     shared::Rows,
     simd::dot,
 };
@@ -24,15 +25,6 @@ use burn::tensor::{Device, Tensor};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 use std::ops::Range;
-
-/// Rows that are worked on together.
-const BLOCK: usize = 64;
-
-/// Columns of scratch are padded to this: the widest vectors.
-const LANES: usize = 16;
-
-/// Floats of the sums of all chunks, at most.
-const SUMS: usize = 1 << 24;
 
 const SLOPE: f32 = 0.2;
 const SMALLEST_NORM: f32 = 1e-12;
@@ -84,81 +76,6 @@ pub struct LayerGradients {
     pub rest: Tensor<2>,
     /// Of W1, W2, b1 and b2.
     pub weights: Vec<Tensor<2>>,
-}
-
-/// out += a w: `a` `[rows, inner]` with strides `[si, sk]`, `w` `[inner, wide]`, `out` `[rows, wide]`; `wide` is padded.
-#[inline(always)]
-fn product<S: Simd>(
-    simd: S,
-    (a, [si, sk]): (&[f32], [usize; 2]),
-    [rows, inner, wide]: [usize; 3],
-    w: &[f32],
-    out: &mut [f32],
-) {
-    let vectors = wide / S::F32_LANES;
-    let mut first = 0;
-    while first < vectors {
-        let columns = first * S::F32_LANES;
-        if vectors - first >= 4 {
-            columns_of::<S, 4>(simd, (a, [si, sk]), [rows, inner, wide], w, out, columns);
-            first += 4;
-        } else {
-            columns_of::<S, 1>(simd, (a, [si, sk]), [rows, inner, wide], w, out, columns);
-            first += 1;
-        }
-    }
-}
-
-/// [`product`] for V vectors of columns.
-#[inline(always)]
-fn columns_of<S: Simd, const V: usize>(
-    simd: S,
-    (a, [si, sk]): (&[f32], [usize; 2]),
-    [rows, inner, wide]: [usize; 3],
-    w: &[f32],
-    out: &mut [f32],
-    column: usize,
-) {
-    let mut row = 0;
-    while row + 4 <= rows {
-        rows_of::<S, V, 4>(simd, (&a[row * si..], [si, sk]), [inner, wide], w, &mut out[row * wide..], column);
-        row += 4;
-    }
-    while row < rows {
-        rows_of::<S, V, 1>(simd, (&a[row * si..], [si, sk]), [inner, wide], w, &mut out[row * wide..], column);
-        row += 1;
-    }
-}
-
-/// [`product`] for R rows and V vectors of columns, whose sums stay in registers.
-#[inline(always)]
-fn rows_of<S: Simd, const V: usize, const R: usize>(
-    simd: S,
-    (a, [si, sk]): (&[f32], [usize; 2]),
-    [inner, wide]: [usize; 2],
-    w: &[f32],
-    out: &mut [f32],
-    column: usize,
-) {
-    let width = V * S::F32_LANES;
-    let mut sums = [[simd.splat_f32s(0.0); V]; R];
-    for (row, sums) in sums.iter_mut().enumerate() {
-        let (vectors, _) = S::as_simd_f32s(&out[row * wide + column..][..width]);
-        sums.copy_from_slice(&vectors[..V]);
-    }
-    for k in 0..inner {
-        let (vectors, _) = S::as_simd_f32s(&w[k * wide + column..][..width]);
-        for (row, sums) in sums.iter_mut().enumerate() {
-            let factor = simd.splat_f32s(a[row * si + k * sk]);
-            for v in 0..V {
-                sums[v] = simd.mul_add_f32s(factor, vectors[v], sums[v]);
-            }
-        }
-    }
-    for (row, sums) in sums.iter().enumerate() {
-        let (vectors, _) = S::as_mut_simd_f32s(&mut out[row * wide + column..][..width]);
-        vectors[..V].copy_from_slice(sums);
-    }
 }
 
 /// Fills the sums and products of rows E and S, both padded `[rows, wide]`.
@@ -452,8 +369,7 @@ impl HostLayers {
 
     /// Rows of a chunk: as many chunks as their sums leave room for, at most 64.
     fn chunk(&self, rows: usize) -> usize {
-        let chunks = (SUMS / (2 * self.dim * self.wide).max(1)).clamp(2, 64);
-        rows.div_ceil(chunks).next_multiple_of(BLOCK)
+        rows.div_ceil(parts(2 * self.dim * self.wide)).next_multiple_of(BLOCK)
     }
 
     /// W1, W2, b1 and b2 on the host.
@@ -465,11 +381,8 @@ impl HostLayers {
             Ok((0..tensor.dims()[0]).flat_map(|row| rows.row(row, 0, dim).to_vec()).collect())
         };
         let padded = |values: &[f32], transposed: bool| {
-            let mut out = vec![0.0; dim * wide];
-            for (at, &value) in values.iter().enumerate() {
-                let (row, column) = if transposed { (at % dim, at / dim) } else { (at / dim, at % dim) };
-                out[row * wide + column] = value;
-            }
+            let mut out = Vec::new();
+            padded(values, dim, transposed, &mut out);
             out
         };
         let [w1, w2, b1, b2] = [0, 1, 2, 3].map(|at| read(&weights[at]));

@@ -3,12 +3,14 @@
 //! Work is cut by row: each distinct row of a batch is read and written by one thread, in one place, with its gradients
 //! added up in the order of the batch. So the bytes do not depend on the number of threads, and nothing waits for a lock.
 
+mod bootstrap;
 mod fused;
 mod gradients;
 mod layers;
 mod lent;
 mod machine;
 mod memory;
+mod product;
 mod projection;
 mod rules;
 mod scores;
@@ -19,6 +21,7 @@ mod state;
 mod sum;
 mod table;
 
+pub use bootstrap::HostBootstrap;
 pub use fused::HostStep;
 pub use gradients::HostGradients;
 pub use layers::{HostLayers, LayerGradients, LayerTrace};

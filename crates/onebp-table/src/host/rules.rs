@@ -1,6 +1,6 @@
 //! The optimizers of [`crate::optimizer`] on one row.
 
-use super::simd::{Elementwise, apply, dot};
+use super::simd::{Elementwise, Mix, apply, dot};
 use crate::optimizer::{
     ADAGRAD_EPSILON, ADAM_EPSILON, BETA_1, BETA_2,
     adam::{Correction, Schedule, Tail, Way},
@@ -161,6 +161,23 @@ pub fn silent_step<S: Simd>(simd: S, schedule: &Schedule, decay: f32, step: u32,
 }
 
 /// Silent steps `from ..= to` backwards: the row as it was before them.
+/// A silent step, and what follows the row.
+struct FollowedStep<'a>(SilentStep, &'a Mix);
+impl Elementwise<4, 0> for FollowedStep<'_> {
+    #[inline(always)]
+    fn apply<S: Simd>(&self, simd: S, [w, m, v, target]: [S::f32s; 4], _: [S::f32s; 0]) -> [S::f32s; 4] {
+        let [w, m, v] = self.0.apply(simd, [w, m, v], []);
+        let [target] = self.1.apply(simd, [target], [w]);
+        [w, m, v, target]
+    }
+}
+
+/// [`silent_step`], after which a target follows: the last one of `row`.
+#[inline(always)]
+pub fn followed_step<S: Simd>(simd: S, schedule: &Schedule, decay: f32, step: u32, mix: &Mix, row: [&mut [f32]; 4]) {
+    apply(simd, &FollowedStep(SilentStep { correction: schedule.correction(step), decay }, mix), row, []);
+}
+
 struct Unreplay<'a> {
     schedule: &'a Schedule,
     decay: f32,

@@ -3,9 +3,12 @@
 use super::{
     memory::Memory,
     projection::{project, rest_projected},
-    rules::{Adagrad, AdamStep, Descend, Gradient, apply_along, mean_square, rest_adam, step_adam, unrest_adam},
+    rules::{
+        Adagrad, AdamStep, Descend, Gradient, apply_along, followed_step, mean_square, rest_adam, step_adam,
+        unrest_adam,
+    },
     shared::Rows,
-    simd::{Set, apply, prefetch_at},
+    simd::{Mix, Set, apply, prefetch_at},
     sum::{Gradients, sum},
 };
 use crate::{
@@ -96,6 +99,42 @@ impl Open<'_> {
     }
 
     /// Asks the cache for the state of a row that will be moved soon, by whomever.
+    /// Brings row `row`, `w`, from step `time` to the step before the one under way, one silent step after another, and with
+    /// it `target`, which moves towards the row after each of them. Rows are not projected.
+    ///
+    /// # Safety
+    /// No other thread may be at this row.
+    #[inline(always)]
+    pub unsafe fn settle_followed<S: Simd>(
+        &self,
+        simd: S,
+        (row, time): (usize, u32),
+        (w, target): (&mut [f32], &mut [f32]),
+        mix: &Mix,
+    ) {
+        let (rule, decay) = (self.optimizer.rule, self.optimizer.weight_decay as f32);
+        let steps = time + 1..=self.step;
+        if let (Rule::Adam, Some(schedule), [Some(m), Some(v)]) = (rule, self.schedule, &self.matrices) {
+            // SAFETY: by the caller's promise.
+            let (stands, m, v) = unsafe { (&mut self.time.row(row)[0], m.row(row), v.row(row)) };
+            if !self.optimizer.rests(*stands) {
+                for step in steps {
+                    followed_step(simd, schedule, decay, step, mix, [&mut *w, &mut *m, &mut *v, &mut *target]);
+                }
+                *stands = self.step;
+                return;
+            }
+        }
+        for _ in steps {
+            apply(simd, mix, [&mut *target], [&*w]);
+        }
+    }
+
+    /// The step before the one under way.
+    pub fn last_step(&self) -> u32 {
+        self.step
+    }
+
     #[inline(always)]
     pub fn prefetch(&self, row: usize) {
         for matrix in self.matrices.iter().flatten() {

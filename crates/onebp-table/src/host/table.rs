@@ -42,7 +42,7 @@ pub struct HostTable {
 
 /// Distinct rows of a batch, by their index in [`Touched`], each to be worked on once.
 pub trait RowWork: Sync {
-    /// Works on the rows `range`. `scratch` is this thread's, two rows long, of any contents.
+    /// Works on the rows `range`. `scratch` is this thread's, as long as was asked for, of any contents.
     fn run<S: Simd>(&self, simd: S, range: Range<usize>, scratch: &mut [f32]);
 }
 
@@ -50,8 +50,15 @@ thread_local! {
     static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Runs `work` on `count` rows of width `dim`, `weight` rows' worth of work each, on all threads of the pool.
+/// Runs `work` on `count` rows of width `dim`, `weight` rows' worth of work each, on all threads of the pool. Its scratch is
+/// two rows long.
 pub fn for_rows(arch: Arch, count: usize, dim: usize, weight: usize, work: &impl RowWork) {
+    let grain = (GRAIN / (dim * weight).max(1)).max(count.div_ceil(PARTS * rayon::current_num_threads())).max(1);
+    for_chunks(arch, (count, grain), 2 * dim, work);
+}
+
+/// Runs `work` on `count` rows, `grain` of them at a time, on all threads of the pool, with `length` floats of scratch.
+pub fn for_chunks(arch: Arch, (count, grain): (usize, usize), length: usize, work: &impl RowWork) {
     struct Chunk<'a, W>(&'a W, Range<usize>, &'a mut [f32]);
     impl<W: RowWork> WithSimd for Chunk<'_, W> {
         type Output = ();
@@ -61,14 +68,13 @@ pub fn for_rows(arch: Arch, count: usize, dim: usize, weight: usize, work: &impl
             self.0.run(simd, self.1, self.2);
         }
     }
-    let grain = (GRAIN / (dim * weight).max(1)).max(count.div_ceil(PARTS * rayon::current_num_threads())).max(1);
     (0..count.div_ceil(grain)).into_par_iter().for_each(|chunk| {
         let start = chunk * grain;
         SCRATCH.with_borrow_mut(|scratch| {
-            if scratch.len() < 2 * dim {
-                scratch.resize(2 * dim, 0.0);
+            if scratch.len() < length {
+                scratch.resize(length, 0.0);
             }
-            arch.dispatch(Chunk(work, start..count.min(start + grain), &mut scratch[..2 * dim]));
+            arch.dispatch(Chunk(work, start..count.min(start + grain), &mut scratch[..length]));
         });
     });
 }
@@ -82,6 +88,13 @@ impl HostTable {
     /// Number of rows.
     pub fn rows(&self) -> usize {
         self.shape[0]
+    }
+
+    /// From now on silent steps are replayed, also where they have a closed form: for rows that something follows step by step.
+    pub(super) fn replay(&mut self) {
+        if let Some(State { schedule: Some(schedule), .. }) = &mut self.state {
+            schedule.replay();
+        }
     }
 
     /// Counts a step whose rows have all been moved.

@@ -113,6 +113,11 @@ impl Schedule {
     /// Corrections of `step`, from 1.
     #[inline]
     pub fn correction(&self, step: u32) -> Correction {
+    /// Replays silent steps from now on, also where they have a closed form.
+    pub fn replay(&mut self) {
+        self.replay_always = true;
+    }
+
         self.corrections[(step as usize).min(SETTLED) - 1]
     }
 

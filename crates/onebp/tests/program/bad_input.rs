@@ -226,7 +226,6 @@ fn parts_that_do_not_go_together() {
         ("--update onebp,cut=output", "before a graph encoder", "use --update onebp, or --encoder lightgcn or ngcf"),
         ("--method cml --temperature 0.5", "divide scores by a temperature", "leave --temperature at 1"),
         ("--method buir --temperature 2", "divide scores by a temperature", "leave --temperature at 1"),
-        ("--method buir --engine fused", "engine = fused", "auto, rows or autodiff"),
         ("--method sfcml --engine fused", "engine = fused", "auto, rows or autodiff"),
     ] {
         refused(&place, &format!("train {options} --device ndarray"), 2, &[why, remedy]);

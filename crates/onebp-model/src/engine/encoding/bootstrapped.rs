@@ -7,10 +7,7 @@ use crate::{
     engine::{Start, State, state::TARGETS, towers::Towers},
 };
 use burn::tensor::{Device, Tensor};
-use onebp_table::{
-    Aggregation, Duplicates, Embedding, Hardness, Touched,
-    portable::{to_device, to_host},
-};
+use onebp_table::{Aggregation, Duplicates, Embedding, Hardness, Touched};
 
 /// Targets, which follow the online tables of the towers, and the predictor.
 pub(in crate::engine) struct Bootstrapped<E: Embedding> {
@@ -95,9 +92,7 @@ impl<E: Embedding + Send> Encoding<E> for Bootstrapped<E> {
     }
 
     fn embed(&self, inputs: Tables) -> Result<Tables, Error> {
-        let tables = [to_device(&inputs.users, &self.device), to_device(&inputs.items, &self.device)];
-        let [users, items] = Bootstrap::embed(tables, &self.weights.values);
-        Ok(Tables { users: to_host(users)?, items: to_host(items)?, ..inputs })
+        Bootstrap::embed_tables(inputs, &self.weights.values, &self.device)
     }
 
     fn store(&self, state: &mut State) -> Result<(), Error> {
