@@ -2,6 +2,7 @@
 
 use crate::{Batch, Error, Grouping, Score};
 use burn::tensor::Tensor;
+use rayon::prelude::*;
 
 /// What makes a negative hard. Of a user who has several vectors the one counts to which an item is hardest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,15 +79,27 @@ pub struct Chosen {
     rows: usize,
     batch: Batch,
     grouping: Option<Grouping>,
-    /// Of a row's pool: what counts first, then what counts among equals.
-    hardness: Vec<(u8, f32)>,
-    order: Vec<u32>,
+}
+
+/// Rows that a thread chooses for at a time.
+const GRAIN: usize = 128;
+
+/// Bits of a place in a pool.
+const PLACE: u32 = 30;
+
+/// A place of a pool as a number that is smaller the earlier it is chosen: by `class`, at most 3, then by `value` in
+/// [`f32::total_cmp`]'s order, both from the top, then by the place.
+#[inline]
+fn rank(class: u64, value: f32, place: usize) -> u64 {
+    let bits = value.to_bits();
+    let ordered = if bits >> 31 == 1 { !bits } else { bits | 1 << 31 };
+    !(class << 32 | u64::from(ordered)) << PLACE | place as u64
 }
 
 impl Chosen {
     /// For a table of `rows` items.
     pub fn new(rows: usize) -> Self {
-        Self { rows, batch: Batch::default(), grouping: None, hardness: Vec::new(), order: Vec::new() }
+        Self { rows, batch: Batch::default(), grouping: None }
     }
 
     /// The batch that is left of `batch`, whose items have these `keys` `[B, W]`.
@@ -97,39 +110,41 @@ impl Chosen {
         chosen.users.clone_from(&batch.users);
         chosen.weights.clone_from(&batch.weights);
         chosen.touched_users.clone_from(&batch.touched_users);
-        chosen.items.clear();
-        for (row, (items, keys)) in batch.items.chunks_exact(width).zip(keys.chunks_exact(width)).enumerate() {
-            chosen.items.extend_from_slice(&items[..positives]);
-            let (pool, keys) = (&items[positives..], &keys[positives..]);
-            let noise = batch.noise.get(row * width + positives..(row + 1) * width);
-            let hardness = |(at, &key): (usize, &f32)| match noise.map(|noise| noise[at]) {
-                None => (2, key),
-                Some(f32::NEG_INFINITY) => (0, 0.0),
-                Some(noise) if key == f32::NEG_INFINITY => (1, noise),
-                Some(noise) => (2, key + noise),
-            };
-            self.hardness.clear();
-            self.hardness.extend(keys.iter().enumerate().map(hardness));
-            let hardness = &self.hardness;
-            let before = |a: &u32, b: &u32| {
-                let (of_a, of_b) = (hardness[*a as usize], hardness[*b as usize]);
-                of_b.0.cmp(&of_a.0).then(of_b.1.total_cmp(&of_a.1)).then(a.cmp(b))
-            };
-            // A pool that starts anew holds all items that are left for its user: each once, before any comes again.
-            let distinct = pool.iter().skip(1).position(|item| *item == pool[0]).map_or(pool.len(), |at| at + 1);
-            self.order.clear();
-            self.order.extend(0..distinct as u32);
-            if negatives < distinct {
-                self.order.select_nth_unstable_by(negatives, before);
-                self.order.truncate(negatives);
-            }
-            self.order.sort_unstable_by(before);
-            chosen.items.extend(self.order.iter().cycle().take(negatives).map(|&at| pool[at as usize]));
-        }
+        chosen.items.resize(batch.len() * (positives + negatives), 0);
+        let rows = chosen.items.par_chunks_exact_mut(positives + negatives).enumerate().with_min_len(GRAIN);
+        rows.for_each_init(Vec::new, |order, (row, items)| {
+            let pool = row * width + positives..(row + 1) * width;
+            items[..positives].copy_from_slice(&batch.items[row * width..pool.start]);
+            let (keys, noise) = (&keys[pool.clone()], batch.noise.get(pool.clone()));
+            choose(&batch.items[pool], keys, noise, order, &mut items[positives..]);
+        });
         let grouping = self.grouping.get_or_insert_with(|| Grouping::new(self.rows));
         grouping.group(&chosen.items, &mut chosen.touched_items);
         chosen
     }
+}
+
+/// Fills `items` with what is hardest of a pool of these `keys`. `order` is scratch.
+fn choose(pool: &[u32], keys: &[f32], noise: Option<&[f32]>, order: &mut Vec<u64>, items: &mut [u32]) {
+    // A pool that starts anew holds all items that are left for its user: each once, before any comes again.
+    let distinct = pool.iter().skip(1).position(|item| *item == pool[0]).map_or(pool.len(), |at| at + 1);
+    order.clear();
+    let keys = keys[..distinct].iter().enumerate();
+    match noise {
+        None => order.extend(keys.map(|(at, &key)| rank(2, key, at))),
+        Some(noise) => order.extend(keys.map(|(at, &key)| match noise[at] {
+            f32::NEG_INFINITY => rank(0, 0.0, at),
+            noise if key == f32::NEG_INFINITY => rank(1, noise, at),
+            noise => rank(2, key + noise, at),
+        })),
+    }
+    if items.len() < distinct {
+        order.select_nth_unstable(items.len());
+        order.truncate(items.len());
+    }
+    order.sort_unstable();
+    let place = |rank: &u64| pool[(rank & ((1 << PLACE) - 1)) as usize];
+    items.iter_mut().zip(order.iter().cycle()).for_each(|(item, rank)| *item = place(rank));
 }
 
 #[cfg(test)]

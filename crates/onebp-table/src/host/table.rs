@@ -316,6 +316,8 @@ impl Embedding for HostTable {
             users: &'a [f32],
             items: &'a [f32],
             hardness: Hardness,
+            /// Whether items come from beyond the caches.
+            far: bool,
             keys: Rows<'a>,
             /// Of an item.
             dim: usize,
@@ -328,18 +330,27 @@ impl Embedding for HostTable {
                 let (width, touched) = (self.batch.width(), &self.batch.touched_users);
                 let half = |row: &[f32]| 0.5 * dot(simd, row, row);
                 let several = self.width > self.dim;
+                let mut at = touched.starts[range.start] as usize;
                 for q in range {
                     let user = &self.users[touched.rows[q] as usize * self.width..][..self.width];
                     for &place in touched.places(q) {
                         let place = place as usize;
+                        // The places of a chunk follow each other.
+                        at += 1;
+                        if let (true, Some(&next)) = (self.far, touched.places.get(at)) {
+                            for &item in &self.batch.items[next as usize * width..][..width] {
+                                prefetch(&self.items[item as usize * self.dim..][..self.dim]);
+                            }
+                        }
                         // SAFETY: a row of the batch belongs to one user.
                         let keys = unsafe { self.keys.row(place) };
                         let items = &self.batch.items[place * width..];
                         let positive = &self.items[items[0] as usize * self.dim..][..self.dim];
-                        let length = dot(simd, positive, positive).sqrt();
+                        let similar = self.hardness == Hardness::Similarity;
+                        let length = if similar { dot(simd, positive, positive).sqrt() } else { 1.0 };
                         for (key, &item) in keys.iter_mut().zip(items) {
                             let item = &self.items[item as usize * self.dim..][..self.dim];
-                            if self.hardness == Hardness::Similarity {
+                            if similar {
                                 let cosine = dot(simd, positive, item) / length / dot(simd, item, item).sqrt();
                                 *key = log_weight(cosine, self.dim);
                                 continue;
@@ -366,8 +377,8 @@ impl Embedding for HostTable {
         let mut values = vec![0.0; batch.items.len()];
         let (user_rows, item_rows) = (users.weights.as_slice(), self.weights.as_slice());
         let keys = Rows::new(&mut values, width);
-        let user_dim = users.shape[1];
-        let work = Keys { batch, users: user_rows, items: item_rows, hardness, keys, dim, width: user_dim };
+        let (user_dim, far) = (users.shape[1], self.far);
+        let work = Keys { batch, users: user_rows, items: item_rows, hardness, far, keys, dim, width: user_dim };
         for_rows(self.arch, batch.touched_users.len(), user_dim, width, &work);
         Ok(values)
     }
