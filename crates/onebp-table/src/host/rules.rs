@@ -7,7 +7,8 @@ use crate::optimizer::{
 };
 use pulp::Simd;
 
-const EPSILON: f32 = ADAM_EPSILON as f32;
+/// Adam's epsilon.
+pub const EPSILON: f32 = ADAM_EPSILON as f32;
 
 /// The gradient of a row. Few places are summed while the row is moved, without a detour through memory.
 pub enum Gradient<'a> {
@@ -160,7 +161,6 @@ pub fn silent_step<S: Simd>(simd: S, schedule: &Schedule, decay: f32, step: u32,
     apply(simd, &SilentStep { correction: schedule.correction(step), decay }, row, []);
 }
 
-/// Silent steps `from ..= to` backwards: the row as it was before them.
 /// A silent step, and what follows the row.
 struct FollowedStep<'a>(SilentStep, &'a Mix);
 impl Elementwise<4, 0> for FollowedStep<'_> {
@@ -178,6 +178,7 @@ pub fn followed_step<S: Simd>(simd: S, schedule: &Schedule, decay: f32, step: u3
     apply(simd, &FollowedStep(SilentStep { correction: schedule.correction(step), decay }, mix), row, []);
 }
 
+/// Silent steps `from ..= to` backwards: the row as it was before them.
 struct Unreplay<'a> {
     schedule: &'a Schedule,
     decay: f32,

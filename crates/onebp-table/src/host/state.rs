@@ -79,12 +79,13 @@ pub struct Open<'a> {
 }
 
 impl Open<'_> {
-    /// Brings row `row`, `w`, to the step before the one under way, over the silent steps since it was last moved.
+    /// Brings row `row`, `w`, to the step before the one under way, over the silent steps since it was last moved. `scratch` is
+    /// at least two rows long.
     ///
     /// # Safety
     /// No other thread may be at this row.
     #[inline(always)]
-    pub unsafe fn settle<S: Simd>(&self, simd: S, row: usize, w: &mut [f32]) {
+    pub unsafe fn settle<S: Simd>(&self, simd: S, row: usize, w: &mut [f32], scratch: &mut [f32]) {
         let (Rule::Adam, Some(schedule), [Some(m), Some(v)]) = (self.optimizer.rule, self.schedule, &self.matrices)
         else {
             return;
@@ -94,11 +95,10 @@ impl Open<'_> {
         if *time >= self.step || self.optimizer.rests(*time) {
             return;
         }
-        rest(simd, schedule, &self.optimizer, (*time, self.step), [w, m, v]);
+        rest(simd, schedule, &self.optimizer, (*time, self.step), [w, m, v], scratch);
         *time = self.step;
     }
 
-    /// Asks the cache for the state of a row that will be moved soon, by whomever.
     /// Brings row `row`, `w`, from step `time` to the step before the one under way, one silent step after another, and with
     /// it `target`, which moves towards the row after each of them. Rows are not projected.
     ///
@@ -135,6 +135,7 @@ impl Open<'_> {
         self.step
     }
 
+    /// Asks the cache for the state of a row that will be moved soon, by whomever.
     #[inline(always)]
     pub fn prefetch(&self, row: usize) {
         for matrix in self.matrices.iter().flatten() {
@@ -260,18 +261,21 @@ fn rest<S: Simd>(
     optimizer: &Optimizer,
     (time, now): (u32, u32),
     [w, m, v]: [&mut [f32]; 3],
+    scratch: &mut [f32],
 ) {
     let decay = optimizer.weight_decay as f32;
     match (&optimizer.projection, optimizer.drifts(time)) {
         (None, true) => rest_adam(simd, schedule, decay, &schedule.way(time, now, false), [w, m, v]),
         (None, false) => {}
-        (Some(projection), true) => rest_projected(simd, schedule, (decay, projection), (time, now), [w, m, v]),
+        (Some(projection), true) => {
+            rest_projected(simd, schedule, (decay, projection), (time, now), [w, m, v], scratch);
+        }
         // Once is as good as at every step.
         (Some(projection), false) => project(simd, projection, w),
     }
 }
 
-/// One row of a table whose rows stand at different steps, as it is at step `now`.
+/// One row of a table whose rows stand at different steps, as it is at step `now`. `scratch` is at least two rows long.
 #[inline(always)]
 pub fn view<S: Simd>(
     simd: S,
@@ -280,10 +284,11 @@ pub fn view<S: Simd>(
     (time, now): (u32, u32),
     w: &mut [f32],
     moments: [&mut [f32]; 2],
+    scratch: &mut [f32],
 ) {
     let [m, v] = moments;
     if time < now {
-        rest(simd, schedule, optimizer, (time, now), [w, m, v]);
+        rest(simd, schedule, optimizer, (time, now), [w, m, v], scratch);
     } else if time > now {
         let decay = optimizer.weight_decay as f32;
         unrest_adam(simd, schedule, decay, &schedule.way(now, time, false), w, [m, v]);

@@ -51,10 +51,10 @@ thread_local! {
 }
 
 /// Runs `work` on `count` rows of width `dim`, `weight` rows' worth of work each, on all threads of the pool. Its scratch is
-/// two rows long.
+/// four rows long.
 pub fn for_rows(arch: Arch, count: usize, dim: usize, weight: usize, work: &impl RowWork) {
     let grain = (GRAIN / (dim * weight).max(1)).max(count.div_ceil(PARTS * rayon::current_num_threads())).max(1);
-    for_chunks(arch, (count, grain), 2 * dim, work);
+    for_chunks(arch, (count, grain), 4 * dim, work);
 }
 
 /// Runs `work` on `count` rows, `grain` of them at a time, on all threads of the pool, with `length` floats of scratch.
@@ -208,11 +208,11 @@ impl Embedding for HostTable {
         }
         impl RowWork for Settle<'_> {
             #[inline(always)]
-            fn run<S: Simd>(&self, simd: S, range: Range<usize>, _: &mut [f32]) {
+            fn run<S: Simd>(&self, simd: S, range: Range<usize>, scratch: &mut [f32]) {
                 for &row in &self.rows[range] {
                     let row = row as usize;
                     // SAFETY: rows are distinct.
-                    unsafe { self.state.settle(simd, row, self.weights.row(row)) };
+                    unsafe { self.state.settle(simd, row, self.weights.row(row), scratch) };
                 }
             }
         }
@@ -460,7 +460,8 @@ fn catch_up(
     impl RowWork for View<'_> {
         #[inline(always)]
         fn run<S: Simd>(&self, simd: S, range: Range<usize>, scratch: &mut [f32]) {
-            let (m, v) = scratch.split_at_mut(self.dim);
+            let (m, scratch) = scratch.split_at_mut(self.dim);
+            let (v, scratch) = scratch.split_at_mut(self.dim);
             for row in range {
                 let time = self.time[row];
                 if time != self.now {
@@ -469,7 +470,7 @@ fn catch_up(
                     v.copy_from_slice(&self.moments[1][place]);
                     // SAFETY: rows are distinct.
                     let w = unsafe { self.rows.row(row) };
-                    view(simd, self.schedule, self.optimizer, (time, self.now), w, [&mut *m, &mut *v]);
+                    view(simd, self.schedule, self.optimizer, (time, self.now), w, [&mut *m, &mut *v], scratch);
                 }
             }
         }

@@ -21,14 +21,14 @@
 
 use super::{ADAM_EPSILON, BETA_1, BETA_2, Optimizer};
 
-/// From this step on a tail is good to float rounding.
-const TAIL_FROM: u32 = 300;
+/// From this step on a tail is good to float rounding, and bias corrections change slowly.
+pub const TAIL_FROM: u32 = 300;
 
 /// From this step on bias corrections are 1, far below the rounding of f32: 0.999^20000 = 2e-9.
 const SETTLED: usize = 20_000;
 
 /// From this many steps on, powers of b1 vanish beside 1 in f64.
-const FORGOTTEN: usize = 400;
+pub const FORGOTTEN: usize = 400;
 
 /// Bias corrections of one step: w <- w - rate * m / (sqrt(v) * root + eps).
 #[repr(C)]
@@ -84,6 +84,8 @@ pub struct Schedule {
     tails: Vec<[f64; 4]>,
     /// (b1 b2^(p/2))^k at index k up to [`FORGOTTEN`].
     fading: Vec<[f64; 4]>,
+    /// b1^k and b2^(k/2), likewise.
+    faded: Vec<[f64; 2]>,
 }
 
 impl Schedule {
@@ -107,18 +109,27 @@ impl Schedule {
             corrections: (1..=SETTLED).map(correction).collect(),
             tails,
             fading: (0..=FORGOTTEN).map(|k| ratios.map(|ratio| ratio.powi(k as i32))).collect(),
+            faded: (0..=FORGOTTEN).map(|k| [BETA_1.powi(k as i32), BETA_2.powf(k as f64 / 2.0)]).collect(),
         }
     }
 
-    /// Corrections of `step`, from 1.
-    #[inline]
-    pub fn correction(&self, step: u32) -> Correction {
     /// Replays silent steps from now on, also where they have a closed form.
     pub fn replay(&mut self) {
         self.replay_always = true;
     }
 
+    /// Corrections of `step`, from 1.
+    #[inline]
+    pub fn correction(&self, step: u32) -> Correction {
         self.corrections[(step as usize).min(SETTLED) - 1]
+    }
+
+    /// Corrections of the `k`-th silent step after step `t`, at most the [`FORGOTTEN`]th, for the moments of step `t`, which
+    /// without weight decay only fade.
+    #[inline]
+    pub fn faded(&self, t: u32, k: u32) -> Correction {
+        let (Correction { rate, root }, [m, s]) = (self.correction(t + k), self.faded[k as usize]);
+        Correction { rate: (f64::from(rate) * m) as f32, root: (f64::from(root) * s) as f32 }
     }
 
     /// How a row whose moments stand at step `at` gets to step `to`: over its silent steps only, or over step `at` itself
