@@ -70,8 +70,8 @@ impl<'a> Feed<'a> {
         if !matches!(followed, Followed::Users | Followed::All) {
             self.users.link(number, ahead, &batch.touched_users, ready, |batch| &mut batch.touched_users);
         }
-        // Items that the step is yet to choose rest for nobody knows how long.
-        if batch.keep.is_none() && followed != Followed::All {
+        // Items that a step is yet to choose from are read by it like others.
+        if followed != Followed::All {
             self.items.link(number, ahead, &batch.touched_items, ready, |batch| &mut batch.touched_items);
         }
         self.ready.push_back(batch);

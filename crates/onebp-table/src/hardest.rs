@@ -120,6 +120,12 @@ impl Chosen {
         });
         let grouping = self.grouping.get_or_insert_with(|| Grouping::new(self.rows));
         grouping.group(&chosen.items, &mut chosen.touched_items);
+        // How long a row rests is known of its pool. Both lists ascend.
+        let (pool, kept) = (&batch.touched_items, &mut chosen.touched_items);
+        let mut known = pool.rows.iter().zip(&pool.rest);
+        for (row, rest) in kept.rows.iter().zip(&mut kept.rest) {
+            *rest = known.find(|(other, _)| *other == row).map_or(0, |(_, &rest)| rest);
+        }
         chosen
     }
 }

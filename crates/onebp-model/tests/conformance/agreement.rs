@@ -139,7 +139,10 @@ fn knowing_what_comes_changes_nothing() {
     let train = train();
     let buir = methods().into_iter().find(|method| matches!(method.loss, Loss::Buir(_))).unwrap();
     let buir = Method { encoder: Encoder::Bootstrap(Bootstrap { momentum: 0.5 }), ..buir };
-    for method in [Method::ONE_BP, Method::TWO_BP, Method::USER_ONLY, buir] {
+    // Rows of a pool that a step does not keep wait, the others are carried on.
+    let pools =
+        [Method::ONE_BP, Method::TWO_BP].map(|method| Method { sampler: Sampler::Dns(Dynamic { pool: 8 }), ..method });
+    for method in [Method::ONE_BP, Method::TWO_BP, Method::USER_ONLY, buir].into_iter().chain(pools) {
         for weight_decay in [0.0, 1e-2] {
             let hyper = Hyperparameters { learning_rate: 0.02, weight_decay, batch_size: 16, ..larger() };
             let batches = Batches::new(&method, &hyper, &train, 5).unwrap();

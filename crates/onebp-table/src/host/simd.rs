@@ -68,9 +68,17 @@ pub fn dot<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {
 pub fn square_distance<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {
     let ((a, a_rest), (b, b_rest)) = (split::<S>(a), split::<S>(b));
     let mut sums = [simd.splat_f32s(0.0); 4];
-    for (at, (&a, &b)) in a.iter().zip(b).enumerate() {
+    let (a_fours, a_ones) = a.as_chunks::<4>();
+    let (b_fours, b_ones) = b.as_chunks::<4>();
+    for (a, b) in a_fours.iter().zip(b_fours) {
+        for ((sum, &a), &b) in sums.iter_mut().zip(a).zip(b) {
+            let apart = simd.sub_f32s(a, b);
+            *sum = simd.mul_add_f32s(apart, apart, *sum);
+        }
+    }
+    for ((sum, &a), &b) in sums.iter_mut().zip(a_ones).zip(b_ones) {
         let apart = simd.sub_f32s(a, b);
-        sums[at % 4] = simd.mul_add_f32s(apart, apart, sums[at % 4]);
+        *sum = simd.mul_add_f32s(apart, apart, *sum);
     }
     if !a_rest.is_empty() {
         let apart = simd.sub_f32s(simd.partial_load_f32s(a_rest), simd.partial_load_f32s(b_rest));

@@ -205,11 +205,19 @@ impl Embedding for HostTable {
             rows: &'a [u32],
             weights: Rows<'a>,
             state: Open<'a>,
+            /// Whether rows come from beyond the caches.
+            far: bool,
         }
         impl RowWork for Settle<'_> {
             #[inline(always)]
             fn run<S: Simd>(&self, simd: S, range: Range<usize>, scratch: &mut [f32]) {
-                for &row in &self.rows[range] {
+                let rows = &self.rows[range];
+                for (index, &row) in rows.iter().enumerate() {
+                    if let (true, Some(&next)) = (self.far, rows.get(index + 1)) {
+                        let (first, length) = self.weights.place(next as usize);
+                        prefetch_at(first, length);
+                        self.state.prefetch(next as usize);
+                    }
                     let row = row as usize;
                     // SAFETY: rows are distinct.
                     unsafe { self.state.settle(simd, row, self.weights.row(row), scratch) };
@@ -224,6 +232,7 @@ impl Embedding for HostTable {
                 rows: &touched.rows,
                 weights: Rows::new(self.weights.as_mut_slice(), dim),
                 state: state.open(),
+                far: self.far,
             };
             for_rows(self.arch, touched.len(), dim, 1, &work);
         }

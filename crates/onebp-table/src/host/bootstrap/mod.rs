@@ -34,6 +34,9 @@ use crate::{Batch, Embedding, Error, Table, Touched};
 use burn::tensor::Device;
 use std::time::{Duration, Instant};
 
+/// Parts of the second pass, at most: their sums are read once more.
+const PARTS: usize = 16;
+
 /// Names of the passes.
 const PASSES: [&str; 3] = ["catch-up", "predictions", "optimizer"];
 
@@ -156,7 +159,7 @@ impl HostBootstrap {
         let touched = [&batch.touched_users, &batch.touched_items];
         let count = touched[0].len() + touched[1].len();
         let blocks: usize = touched.iter().map(|touched| touched.len().div_ceil(BLOCK)).sum();
-        let grain = blocks.div_ceil(parts((dim + 1) * wide));
+        let grain = blocks.div_ceil(parts((dim + 1) * wide).min(PARTS));
         self.inverse.resize(count, 0.0);
         self.row_losses.resize(count, 0.0);
         self.gradients.resize(count * dim, 0.0);
