@@ -105,14 +105,16 @@ fn table(gathered: &Gathered<'_>, data: &str, protocol: &str) -> Tabular {
         table.notes.push(format!("Doubtful cells of the paper, marked `?`: {}.", doubts.join("; ")));
     }
     let machines = super::machines(gathered, data, protocol);
-    let has_times = table
-        .rows
-        .iter()
-        .any(|line| line.kind == Kind::Ours && line.entries.last().is_some_and(|entry| entry.value.is_some()));
+    let has_times = table.rows.iter().any(|line| {
+        line.kind == Kind::Ours && line.entries.get(metrics.len()).is_some_and(|entry| entry.value.is_some())
+    });
+    if !has_times {
+        table.columns.pop();
+    }
     table.notes.push(if has_times {
         format!("{TIME}: median of the epochs' training time. {machines}.")
     } else {
-        format!("{machines}, so their times say nothing; the experiment `times` measures them one by one.")
+        format!("{machines}, so their times say nothing: see `times`.")
     });
     table
 }
@@ -152,7 +154,7 @@ fn percent(ratio: f64) -> String {
 /// By how much the champion is ahead of the best other row, and what the paper's table gives for it.
 fn improvement(gathered: &Gathered<'_>, data: &str, protocol: &str, rows: &[&Row]) -> Option<Line> {
     let champion = gathered.experiment.champion.as_deref()?;
-    if rows.len() < 2 {
+    if rows.len() < 2 || rows.iter().all(|row| row.name != champion) {
         return None;
     }
     let entries = gathered.experiment.metrics.iter().map(|metric| {
