@@ -219,3 +219,27 @@ fn runs_of_ones_own_are_reported() {
         assert!(ended.code == code && ended.stderr.contains(text), "{arguments}: {}", ended.stderr);
     }
 }
+
+/// Tables of README.md and docs/ are those of the results that lie in the repository (`scripts/update-tables`).
+#[test]
+fn tables_in_the_documentation_are_the_results() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let place = Place::new();
+    place.ok(&format!("experiment report --experiments {} --out out", root.join("experiments").display()));
+    let docs =
+        files(&root.join("docs")).into_iter().filter(|name| name.ends_with(".md")).map(|name| format!("docs/{name}"));
+    let mut tables = 0;
+    for page in docs.chain(["README.md".to_string()]) {
+        let text = std::fs::read_to_string(root.join(&page)).unwrap();
+        for (_, rest) in text.match_indices("<!-- end of ").map(|(at, _)| text.split_at(at)) {
+            let name = rest["<!-- end of ".len()..].split(" -->").next().unwrap();
+            let start = format!("<!-- {name} -->\n");
+            let from = text.find(&start).unwrap_or_else(|| panic!("{page}: `{start}` is missing")) + start.len();
+            let to = text.find(&format!("<!-- end of {name} -->")).unwrap();
+            let measured = place.read(&format!("out/tables/{name}.md"));
+            assert_eq!(text[from..to], measured, "{page}: {name}; scripts/update-tables puts it right");
+            tables += 1;
+        }
+    }
+    assert!(tables > 0);
+}

@@ -17,7 +17,7 @@ use onebp_train::{CheckpointFolder, Observer, Outcome, Parts, Row, Run, Settings
 use std::{collections::BTreeMap, path::Path, sync::atomic::AtomicBool};
 
 /// What a cell is computed with.
-pub struct Bench<'a> {
+pub struct CellRun<'a> {
     /// The cell.
     pub plan: &'a Plan,
     /// The experiment that it is measured for.
@@ -37,7 +37,7 @@ pub struct Bench<'a> {
 /// Digits of a curve.
 const CURVE_DIGITS: i32 = 4;
 
-impl Bench<'_> {
+impl CellRun<'_> {
     /// Trains in `folder`, from its checkpoint where it has one, and measures; nothing where it was asked to stop.
     ///
     /// # Errors

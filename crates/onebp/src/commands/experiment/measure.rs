@@ -1,6 +1,6 @@
 //! What is measured on the tables of a cell, beside its metrics.
 
-use super::{cell::Bench, usage};
+use super::{cell::CellRun, usage};
 use crate::{
     commands::recommend,
     failure::{Exit, Failure},
@@ -32,8 +32,8 @@ use std::collections::BTreeMap;
 ///
 /// # Errors
 /// Where one cannot be made of this data or these tables.
-pub fn all(bench: &Bench<'_>, parts: &Parts, tables: &Tables) -> Result<BTreeMap<String, Value>, Failure> {
-    let of = Measured { bench, parts, tables };
+pub fn all(cell: &CellRun<'_>, parts: &Parts, tables: &Tables) -> Result<BTreeMap<String, Value>, Failure> {
+    let of = Measured { cell, parts, tables };
     let measure = |measure: &Measure| -> Result<(String, Value), Failure> {
         let value = match measure {
             Measure::PerUser => serde_json::to_value(of.kept()?),
@@ -44,12 +44,12 @@ pub fn all(bench: &Bench<'_>, parts: &Parts, tables: &Tables) -> Result<BTreeMap
         };
         Ok((measure.as_str().to_string(), value.map_err(Failure::unexpected)?))
     };
-    bench.measures.iter().map(measure).collect()
+    cell.measures.iter().map(measure).collect()
 }
 
 /// Tables with what they are measured against.
 struct Measured<'a> {
-    bench: &'a Bench<'a>,
+    cell: &'a CellRun<'a>,
     parts: &'a Parts,
     tables: &'a Tables,
 }
@@ -60,8 +60,8 @@ impl<'a> Measured<'a> {
     }
 
     fn genres(&self) -> Result<&'a Genres, Failure> {
-        self.bench.genres.ok_or_else(|| {
-            let problem = format!("{}: genres of the items are not known", self.bench.data.name);
+        self.cell.genres.ok_or_else(|| {
+            let problem = format!("{}: genres of the items are not known", self.cell.data.name);
             let remedy =
                 "put u.item with u.genre, movies.dat or movies.csv into the folder of the data or the one above";
             Failure::new(Exit::Data, format!("{problem}; {remedy}"))
@@ -105,12 +105,12 @@ impl<'a> Measured<'a> {
     /// The best `k` items of every user.
     fn lists(&self, k: usize) -> Result<Vec<Vec<u32>>, Failure> {
         let users: Vec<u32> = (0..self.tables.users.rows as u32).collect();
-        let lists = recommend::lists(self.tables, &self.parts.test, self.bench.found, &users, k)?;
+        let lists = recommend::lists(self.tables, &self.parts.test, self.cell.found, &users, k)?;
         Ok(lists.into_iter().map(|list| list.into_iter().map(|(item, _)| item).collect()).collect())
     }
 
     fn clusters(&self) -> Result<Clusters, Failure> {
-        let settings = KMeansSettings { seed: self.bench.plan.cell.seed, ..KMeansSettings::default() };
+        let settings = KMeansSettings { seed: self.cell.plan.cell.seed, ..KMeansSettings::default() };
         clusters::k_means(self.items(), &settings).map_err(usage)
     }
 
@@ -124,8 +124,8 @@ impl<'a> Measured<'a> {
     fn map(&self) -> Result<MapOfItems, Failure> {
         let clusters = self.clusters()?;
         let pairs = self.typed(&clusters);
-        let ids = &self.bench.data.users;
-        let user = match &self.bench.experiment.user {
+        let ids = &self.cell.data.users;
+        let user = match &self.cell.experiment.user {
             Some(raw) => lookup::dense(ids, "user", raw)?,
             // Without clusters to speak of, as before training, nobody may fulfil the rule.
             None => UserRule::default().choose(&pairs).map_err(usage)?.unwrap_or(0),
@@ -137,7 +137,7 @@ impl<'a> Measured<'a> {
             clusters::user_distances(table, self.items(), &clusters.labels, self.train(), self.train(), users)
         };
         let everybody: Vec<u32> = (0..ids.len() as u32).collect();
-        let list = recommend::lists(self.tables, &self.parts.test, self.bench.found, &[user], LIST)?;
+        let list = recommend::lists(self.tables, &self.parts.test, self.cell.found, &[user], LIST)?;
         let list: Vec<u32> = list.into_iter().flatten().map(|(item, _)| item).collect();
         Ok(MapOfItems {
             projection,
@@ -162,9 +162,9 @@ impl<'a> Measured<'a> {
         let lists = self.lists(LIST)?;
         let context = beyond::Context {
             train: self.train(),
-            genres: self.bench.genres,
+            genres: self.cell.genres,
             items: Some(self.items()),
-            seed: self.bench.plan.cell.seed,
+            seed: self.cell.plan.cell.seed,
         };
         let per_user = self.per_user()?;
         let values = per_user.get(TESTED).unwrap_or_default();

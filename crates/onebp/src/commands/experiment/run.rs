@@ -1,6 +1,6 @@
 //! `onebp experiment run`: the cheapest first, several at a time, each kept as soon as it is finished.
 
-use super::{Selection, cell::Bench, estimate, plan::Plan, usage};
+use super::{Selection, cell::CellRun, estimate, plan::Plan, usage};
 use crate::{
     commands::train::{limit_threads, stop_on_interrupt},
     data_source::{self, Source},
@@ -315,7 +315,7 @@ impl Worker<'_> {
             seconds: job.seconds,
             told: 0.0,
         };
-        let bench = Bench {
+        let cell = CellRun {
             plan: &job.plan,
             experiment: &job.experiment,
             measures: &job.measures,
@@ -326,7 +326,7 @@ impl Worker<'_> {
         };
         // A bug in one run must not take the others along.
         let outcome =
-            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| bench.run(&folder, self.stop, &mut observer)));
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| cell.run(&folder, self.stop, &mut observer)));
         let told = observer.told;
         let outcome = outcome.unwrap_or_else(|_| Err(Failure::unexpected("internal error")));
         atomic::create_folder(stem.parent().unwrap_or(Path::new(".")))?;
