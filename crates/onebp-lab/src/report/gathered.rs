@@ -108,6 +108,29 @@ impl<'a> Gathered<'a> {
         self.experiment.row.iter().filter(there).collect()
     }
 
+    /// The data sets and protocols with a finished run, with their rows.
+    pub fn tables(&self) -> Vec<(&str, &str, Vec<&'a Row>)> {
+        let protocols = self.protocols();
+        let pairs = self.data().into_iter().flat_map(|data| protocols.iter().map(move |&protocol| (data, protocol)));
+        let tables = pairs.map(|(data, protocol)| (data, protocol, self.rows(data, protocol)));
+        tables.filter(|(_, _, rows)| !rows.is_empty()).collect()
+    }
+
+    /// A measurement of each of `rows`, of its first seed, as far as there is one.
+    pub fn measured<T: serde::de::DeserializeOwned>(
+        &self,
+        data: &str,
+        protocol: &str,
+        rows: &[&'a Row],
+        measure: Measure,
+    ) -> Vec<(&'a Row, T)> {
+        let of = |row: &&'a Row| {
+            let results = self.results(Place { data, protocol, row: &row.name, at: None });
+            Some((*row, results.into_iter().find_map(|result| result.measurement(measure))?))
+        };
+        rows.iter().filter_map(of).collect()
+    }
+
     /// The finished runs of a place, one a seed.
     pub fn results(&self, place: Place<'_>) -> Vec<&'a CellResult> {
         let here = |placed: &&Placed<'a>| {
@@ -121,11 +144,6 @@ impl<'a> Gathered<'a> {
     pub fn mean(&self, place: Place<'_>, metric: &str) -> Option<Mean> {
         let values: Vec<f64> = self.results(place).iter().filter_map(|result| result.reported(metric)).collect();
         Mean::of(&values)
-    }
-
-    /// A measurement of the first seed of a place.
-    pub fn measurement<T: serde::de::DeserializeOwned>(&self, place: Place<'_>, measure: Measure) -> Option<T> {
-        self.results(place).into_iter().find_map(|result| result.measurement(measure))
     }
 
     /// A number of the paper.

@@ -1,7 +1,7 @@
 //! Reports in a real browser: they load without errors and without fetching anything, every figure has marks, no text lies
 //! on another or is cut off, and nothing sticks out of the page.
 
-use super::{Place, experiments::lab};
+use super::{Place, experiments::lab, real_data::data};
 use std::{path::Path, process::Command};
 
 /// Puts what it finds wrong into the page.
@@ -78,5 +78,38 @@ fn unsound_pages_are_found() {
         "missing",
     ] {
         assert!(found.contains(text), "{text}: {found}");
+    }
+}
+
+/// Every view, on ML-100k: the paper's experiments with a few epochs each.
+#[test]
+fn every_view_is_sound_in_a_browser() {
+    let (Some(data), Some(browser)) = (data("ml-100k/split-authors"), browser()) else { return };
+    let place = Place::new();
+    let experiments = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments");
+    let names =
+        ["table-1", "table-3", "table-4", "table-5", "figure-4", "figure-5-beta", "figure-6", "figure-7", "figure-8"];
+    for name in names.into_iter().chain(["beyond", "curves"]) {
+        let text = std::fs::read_to_string(experiments.join(format!("{name}.toml"))).unwrap();
+        let shorter = |text: String, long: &str| text.replace(&format!("epochs = {long}"), "epochs = 4");
+        let text =
+            ["2000", "600", "300", "200"].into_iter().fold(text, shorter).replace("eval-every = 5", "eval-every = 2");
+        place.file(&format!("experiments/{name}.toml"), text);
+    }
+    for entry in std::fs::read_dir(experiments.join("paper")).unwrap() {
+        let path = entry.unwrap().path();
+        place.file(
+            &format!("experiments/paper/{}", path.file_name().unwrap().to_str().unwrap()),
+            std::fs::read(&path).unwrap(),
+        );
+    }
+    let data = data.ancestors().nth(2).unwrap().display();
+    place.ok(&format!("experiment run --profile quick --device ndarray --threads 2 --jobs 2 --data-directory {data}"));
+    place.ok("experiment report --profile quick --out out");
+    let report = place.read("out/report.html");
+    assert!(report.matches("<svg").count() >= 12, "{}", report.matches("<svg").count());
+    assert!(!report.contains("runs are missing"));
+    for width in [1280, 500] {
+        assert_eq!(wrong(browser, &place.path().join("out/report.html"), width), Vec::<String>::new(), "{width} wide");
     }
 }

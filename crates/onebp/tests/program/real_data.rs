@@ -3,7 +3,7 @@
 use super::*;
 
 /// The folder of a data set, or a printed reason to skip.
-fn data(name: &str) -> Option<PathBuf> {
+pub fn data(name: &str) -> Option<PathBuf> {
     let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/datasets");
     let path = std::env::var_os("ONEBP_TEST_DATA").map_or_else(default, PathBuf::from).join(name);
     if !path.is_dir() {

@@ -13,32 +13,27 @@ use crate::{
 
 /// Adds a figure for each data set and protocol, and the table behind it.
 pub fn show(gathered: &Gathered<'_>, section: &mut Section) {
-    for data in gathered.data() {
-        for protocol in gathered.protocols() {
-            let metrics = &gathered.experiment.metrics;
-            let series = gathered.rows(data, protocol).into_iter().map(|row| {
-                let place = Place { data, protocol, row: &row.name, at: None };
-                let means: Vec<_> = metrics.iter().map(|metric| gathered.mean(place, metric)).collect();
-                chart::BarSeries {
-                    name: row.label().into(),
-                    values: means.iter().map(|mean| Some(mean.as_ref()?.value)).collect(),
-                    errors: means
-                        .iter()
-                        .map(|mean| mean.filter(|mean| mean.count > 1).map(|mean| mean.deviation))
-                        .collect(),
-                    paper: metrics.iter().map(|metric| gathered.published(data, &row.name, metric)).collect(),
-                }
-            });
-            let series: Vec<_> = series.collect();
-            if series.is_empty() {
-                continue;
+    for (data, protocol, rows) in gathered.tables() {
+        let metrics = &gathered.experiment.metrics;
+        let series = rows.into_iter().map(|row| {
+            let place = Place { data, protocol, row: &row.name, at: None };
+            let means: Vec<_> = metrics.iter().map(|metric| gathered.mean(place, metric)).collect();
+            chart::BarSeries {
+                name: row.label().into(),
+                values: means.iter().map(|mean| Some(mean.as_ref()?.value)).collect(),
+                errors: means
+                    .iter()
+                    .map(|mean| mean.filter(|mean| mean.count > 1).map(|mean| mean.deviation))
+                    .collect(),
+                paper: metrics.iter().map(|metric| gathered.published(data, &row.name, metric)).collect(),
             }
-            let bars = chart::Bars { groups: metrics.clone(), series, paper: "paper".into(), references: Vec::new() };
-            let caption = format!("{data}, protocol `{protocol}`; whiskers are standard deviations over seeds.");
-            let id = format!("{}-{}-{protocol}", gathered.experiment.name, short_name(data));
-            let labels = figure::labels(&id, &caption, "", "value on test");
-            section.blocks.extend(figure::of(caption, chart::bars(&labels, &bars)).map(Block::Figure));
-        }
+        });
+        let series: Vec<_> = series.collect();
+        let bars = chart::Bars { groups: metrics.clone(), series, paper: "paper".into(), references: Vec::new() };
+        let caption = format!("{data}, protocol `{protocol}`; whiskers are standard deviations over seeds.");
+        let id = format!("{}-{}-{protocol}", gathered.experiment.name, short_name(data));
+        let labels = figure::labels(&id, &caption, "", "value on test");
+        section.blocks.extend(figure::of(caption, chart::bars(&labels, &bars)).map(Block::Figure));
     }
     comparison::show(gathered, section);
 }

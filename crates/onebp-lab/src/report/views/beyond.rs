@@ -2,10 +2,10 @@
 
 use super::comparison;
 use crate::{
-    experiment::{Measure, short_name},
+    experiment::{Measure, Row, short_name},
     measures::BeyondAccuracy,
     report::{
-        gathered::{Gathered, Place},
+        gathered::Gathered,
         section::{Block, Section},
         tabular::{Entry, Kind, Line, Tabular, share},
     },
@@ -23,31 +23,22 @@ const LISTS: [&str; 7] = [
 
 /// Adds three tables for each data set and protocol, and the metrics.
 pub fn show(gathered: &Gathered<'_>, section: &mut Section) {
-    for data in gathered.data() {
-        for protocol in gathered.protocols() {
-            let found: Vec<(&str, BeyondAccuracy)> = gathered
-                .rows(data, protocol)
-                .into_iter()
-                .filter_map(|row| {
-                    let place = Place { data, protocol, row: &row.name, at: None };
-                    Some((row.label(), gathered.measurement(place, Measure::Beyond)?))
-                })
-                .collect();
-            if found.is_empty() {
-                continue;
-            }
-            let name = format!("{}-{}-{protocol}", gathered.experiment.name, short_name(data));
-            let caption = format!("{data}, protocol `{protocol}`");
-            section.blocks.push(Block::Table(lists(&name, &caption, &found)));
-            section.blocks.push(Block::Table(users(&name, &caption, &found)));
-            section.blocks.push(Block::Table(items(&name, &caption, &found)));
-            section.findings.extend(finding(data, protocol, &found));
+    for (data, protocol, rows) in gathered.tables() {
+        let found: Vec<(&Row, BeyondAccuracy)> = gathered.measured(data, protocol, &rows, Measure::Beyond);
+        if found.is_empty() {
+            continue;
         }
+        let name = format!("{}-{}-{protocol}", gathered.experiment.name, short_name(data));
+        let caption = format!("{data}, protocol `{protocol}`");
+        section.blocks.push(Block::Table(lists(&name, &caption, &found)));
+        section.blocks.push(Block::Table(users(&name, &caption, &found)));
+        section.blocks.push(Block::Table(items(&name, &caption, &found)));
+        section.findings.extend(finding(data, protocol, &found));
     }
     comparison::show(gathered, section);
 }
 
-fn lists(name: &str, caption: &str, found: &[(&str, BeyondAccuracy)]) -> Tabular {
+fn lists(name: &str, caption: &str, found: &[(&Row, BeyondAccuracy)]) -> Tabular {
     let mut table = Tabular {
         name: format!("{name}-lists"),
         caption: format!(
@@ -57,12 +48,12 @@ fn lists(name: &str, caption: &str, found: &[(&str, BeyondAccuracy)]) -> Tabular
         ..Tabular::default()
     };
     let optional = |value: Option<f64>| value.map_or_else(|| Entry::text("-"), |value| Entry::number(value, 4));
-    for (label, beyond) in found {
+    for (row, beyond) in found {
         for lists in &beyond.lists {
             let numbers = [Some(lists.novelty), Some(lists.tail_share), Some(lists.entropy), lists.personalisation];
             let more = [lists.genre_diversity, lists.row_diversity, lists.miscalibration];
             let entries = numbers.into_iter().chain(more).map(optional).collect();
-            table.rows.push(Line { label: format!("{label}, k = {}", lists.k), kind: Kind::Ours, entries });
+            table.rows.push(Line { label: format!("{}, k = {}", row.label(), lists.k), kind: Kind::Ours, entries });
         }
     }
     table
@@ -71,11 +62,11 @@ fn lists(name: &str, caption: &str, found: &[(&str, BeyondAccuracy)]) -> Tabular
     table
 }
 
-fn users(name: &str, caption: &str, found: &[(&str, BeyondAccuracy)]) -> Tabular {
+fn users(name: &str, caption: &str, found: &[(&Row, BeyondAccuracy)]) -> Tabular {
     let first = found.first().map(|(_, beyond)| beyond.users.as_slice()).unwrap_or_default();
     let columns = first.iter().map(|group| format!("{} to {} training items", group.train[0], group.train[1]));
-    let line = |(label, beyond): &(&str, BeyondAccuracy)| Line {
-        label: label.to_string(),
+    let line = |(row, beyond): &(&Row, BeyondAccuracy)| Line {
+        label: row.label().into(),
         kind: Kind::Ours,
         entries: beyond.users.iter().map(|group| Entry::share(group.mean)).collect(),
     };
@@ -91,7 +82,7 @@ fn users(name: &str, caption: &str, found: &[(&str, BeyondAccuracy)]) -> Tabular
     table
 }
 
-fn items(name: &str, caption: &str, found: &[(&str, BeyondAccuracy)]) -> Tabular {
+fn items(name: &str, caption: &str, found: &[(&Row, BeyondAccuracy)]) -> Tabular {
     let first = found.first().map(|(_, beyond)| beyond.items.as_slice()).unwrap_or_default();
     let columns =
         first.iter().map(|group| format!("{} to {} users, {} items", group.train[0], group.train[1], group.items));
@@ -103,12 +94,16 @@ fn items(name: &str, caption: &str, found: &[(&str, BeyondAccuracy)]) -> Tabular
         columns: columns.rev().collect(),
         ..Tabular::default()
     };
-    for (label, beyond) in found {
+    for (row, beyond) in found {
         let recall = beyond.items.iter().rev().map(|group| Entry::share(group.recall));
-        table.rows.push(Line { label: format!("{label}, recall"), kind: Kind::Ours, entries: recall.collect() });
+        table.rows.push(Line {
+            label: format!("{}, recall", row.label()),
+            kind: Kind::Ours,
+            entries: recall.collect(),
+        });
         let listed = beyond.items.iter().rev().map(|group| Entry::share(Some(group.listed)));
         table.rows.push(Line {
-            label: format!("{label}, share of lists"),
+            label: format!("{}, share of lists", row.label()),
             kind: Kind::Paper,
             entries: listed.collect(),
         });
@@ -119,7 +114,7 @@ fn items(name: &str, caption: &str, found: &[(&str, BeyondAccuracy)]) -> Tabular
 }
 
 /// Who gains most from the first row to the last.
-fn finding(data: &str, protocol: &str, found: &[(&str, BeyondAccuracy)]) -> Option<String> {
+fn finding(data: &str, protocol: &str, found: &[(&Row, BeyondAccuracy)]) -> Option<String> {
     let ((from, before), (to, after)) = (found.first()?, found.last()?);
     let gains: Vec<String> = before
         .users
@@ -133,7 +128,9 @@ fn finding(data: &str, protocol: &str, found: &[(&str, BeyondAccuracy)]) -> Opti
         .zip(b.miscalibration)
         .map_or_else(String::new, |(a, b)| format!("; miscalibration {a:.3} to {b:.3} bits"));
     Some(format!(
-        "{data}, `{protocol}`, from {from} to {to}: NDCG@20 of users by activity, least active first, {}; tail share of lists {} to {}{calibration}.",
+        "{data}, `{protocol}`, from {} to {}: NDCG@20 of users by activity, least active first, {}; tail share of lists {} to {}{calibration}.",
+        from.label(),
+        to.label(),
         gains.join(", "),
         share(a.tail_share),
         share(b.tail_share)

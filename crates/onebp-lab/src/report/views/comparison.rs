@@ -19,14 +19,11 @@ const TIME: &str = "s/epoch";
 
 /// Adds tables and findings to `section`.
 pub fn show(gathered: &Gathered<'_>, section: &mut Section) {
+    for (data, protocol, _) in gathered.tables() {
+        section.blocks.push(Block::Table(table(gathered, data, protocol)));
+        section.findings.extend(finding(gathered, data, protocol));
+    }
     for data in gathered.data() {
-        for protocol in gathered.protocols() {
-            if gathered.rows(data, protocol).is_empty() {
-                continue;
-            }
-            section.blocks.push(Block::Table(table(gathered, data, protocol)));
-            section.findings.extend(finding(gathered, data, protocol));
-        }
         section.blocks.extend(tests(gathered, data).map(Block::Folded));
     }
 }
@@ -211,26 +208,22 @@ fn tests(gathered: &Gathered<'_>, data: &str) -> Option<Tabular> {
     // The protocol that makes claims, where it was run.
     let protocols = gathered.protocols();
     let protocol = protocols.iter().find(|name| **name == "validated").or_else(|| protocols.first())?;
-    let values = |row: &str| -> Option<PerUserValues> {
-        gathered.measurement(Place { data, protocol, row, at: None }, Measure::PerUser)
-    };
-    let own = values(champion)?;
-    let label = gathered.experiment.row(champion)?.label();
+    let rows = gathered.rows(data, protocol);
+    let measured: Vec<(&Row, PerUserValues)> = gathered.measured(data, protocol, &rows, Measure::PerUser);
+    let (champion, own) = measured.iter().find(|(row, _)| row.name == champion)?;
+    let (label, own) = (champion.label(), own.get(TESTED)?);
     let mut rows = Vec::new();
-    for row in gathered.rows(data, protocol).into_iter().filter(|row| row.name != champion) {
-        let Some((a, b)) = values(&row.name).as_ref().and_then(|other| Some((own.get(TESTED)?, other.get(TESTED)?)))
-        else {
-            continue;
-        };
-        let Ok(test) = significance::compare(&a, &b, &BootstrapSettings::default()) else { continue };
+    for (row, other) in measured.iter().filter(|(row, _)| row.name != champion.name) {
+        let Some(other) = other.get(TESTED) else { continue };
+        let Ok(test) = significance::compare(&own, &other, &BootstrapSettings::default()) else { continue };
         rows.push(Line {
             label: row.label().into(),
             kind: Kind::Ours,
             entries: vec![
                 Entry::share(Some(test.difference)),
                 Entry::text(test.bootstrap.interval.map(share).join(" to ")),
-                Entry::number(test.wilcoxon.p, 4),
-                Entry::number(test.bootstrap.p, 4),
+                probability(test.wilcoxon.p),
+                probability(test.bootstrap.p),
             ],
         });
     }
@@ -241,4 +234,9 @@ fn tests(gathered: &Gathered<'_>, data: &str) -> Option<Tabular> {
         rows,
         notes: vec!["Paired over users: signed-rank test, and 10,000 resamples of the users. One seed each: what the seed changes is not in it.".into()],
     })
+}
+
+/// A p value; the smallest ones as a bound.
+fn probability(p: f64) -> Entry {
+    if p < 1e-4 { Entry { text: "< .0001".into(), value: Some(p), ..Entry::default() } } else { Entry::share(Some(p)) }
 }

@@ -17,23 +17,17 @@ const SHARES: [f64; 3] = [0.9, 0.95, 0.99];
 
 /// Adds a table and two figures for each data set, protocol and metric.
 pub fn show(gathered: &Gathered<'_>, section: &mut Section) {
-    for data in gathered.data() {
-        for protocol in gathered.protocols() {
-            let rows = gathered.rows(data, protocol);
-            if rows.is_empty() {
-                continue;
-            }
-            for metric in &gathered.experiment.metrics {
-                let panels = [("epochs", false), ("seconds of training", true)];
-                let figures =
-                    panels.iter().filter_map(|(axis, timed)| figure(gathered, data, protocol, metric, axis, *timed));
-                section.blocks.push(Block::Panels(figures.collect()));
-            }
-            let Some(metric) = gathered.experiment.metrics.last() else { continue };
-            let table = table(gathered, data, protocol, metric);
-            section.findings.extend(finding(&table, data, protocol, metric));
-            section.blocks.push(Block::Table(table));
+    for (data, protocol, _) in gathered.tables() {
+        for metric in &gathered.experiment.metrics {
+            let panels = [("epochs", false), ("seconds of training", true)];
+            let figures =
+                panels.iter().filter_map(|(axis, timed)| figure(gathered, data, protocol, metric, axis, *timed));
+            section.blocks.push(Block::Panels(figures.collect()));
         }
+        let Some(metric) = gathered.experiment.metrics.last() else { continue };
+        let table = table(gathered, data, protocol, metric);
+        section.findings.extend(finding(&table, data, protocol, metric));
+        section.blocks.push(Block::Table(table));
     }
 }
 

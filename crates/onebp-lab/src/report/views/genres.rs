@@ -23,32 +23,29 @@ const OVERALL: &str = "Overall";
 
 /// Items of each genre: Table 4.
 pub fn counts(gathered: &Gathered<'_>, section: &mut Section) {
-    for data in gathered.data() {
-        for protocol in gathered.protocols() {
-            let rows = gathered.rows(data, protocol);
-            let found = rows.first().and_then(|row| retrievals(gathered, data, protocol, row).into_iter().next());
-            let Some(cutoff) = found.and_then(|run| run.into_iter().next()) else { continue };
-            let mut table = Tabular {
-                name: format!("{}-{}", gathered.experiment.name, short_name(data)),
-                caption: format!("{}: items of each genre, {data}.", gathered.experiment.title),
-                columns: vec!["items".into(), "paper".into()],
-                ..Tabular::default()
-            };
-            let mut differ = 0;
-            for score in cutoff.genres.iter().chain([&cutoff.overall]) {
-                let items = score.items as f64;
-                let paper = gathered.published(data, &score.genre, "items");
-                differ += usize::from(paper.is_some_and(|paper| paper != items));
-                let entries =
-                    vec![Entry::number(items, 0), paper.map_or_else(Entry::default, |paper| Entry::number(paper, 0))];
-                table.rows.push(Line { label: score.genre.clone(), kind: Kind::Ours, entries });
-            }
-            section.findings.push(match differ {
-                0 => format!("{data}: {} labels; every count is the paper's.", cutoff.overall.items),
-                differ => format!("{data}: {} labels; {differ} counts differ from the paper's.", cutoff.overall.items),
-            });
-            section.blocks.push(Block::Table(table));
+    for (data, protocol, rows) in gathered.tables() {
+        let found = rows.first().and_then(|row| retrievals(gathered, data, protocol, row).into_iter().next());
+        let Some(cutoff) = found.and_then(|run| run.into_iter().next()) else { continue };
+        let mut table = Tabular {
+            name: format!("{}-{}", gathered.experiment.name, short_name(data)),
+            caption: format!("{}: items of each genre, {data}.", gathered.experiment.title),
+            columns: vec!["items".into(), "paper".into()],
+            ..Tabular::default()
+        };
+        let mut differ = 0;
+        for score in cutoff.genres.iter().chain([&cutoff.overall]) {
+            let items = score.items as f64;
+            let paper = gathered.published(data, &score.genre, "items");
+            differ += usize::from(paper.is_some_and(|paper| paper != items));
+            let entries =
+                vec![Entry::number(items, 0), paper.map_or_else(Entry::default, |paper| Entry::number(paper, 0))];
+            table.rows.push(Line { label: score.genre.clone(), kind: Kind::Ours, entries });
         }
+        section.findings.push(match differ {
+            0 => format!("{data}: {} labels; every count is the paper's.", cutoff.overall.items),
+            differ => format!("{data}: {} labels; {differ} counts differ from the paper's.", cutoff.overall.items),
+        });
+        section.blocks.push(Block::Table(table));
     }
 }
 
@@ -101,14 +98,11 @@ pub fn bars(gathered: &Gathered<'_>, section: &mut Section) {
 
 /// Calls `show` for each data set and protocol, with its rows and lengths.
 fn each(gathered: &Gathered<'_>, mut show: impl FnMut(&str, &str, &[&Row], &[usize])) {
-    for data in gathered.data() {
-        for protocol in gathered.protocols() {
-            let rows = gathered.rows(data, protocol);
-            let first = rows.iter().flat_map(|row| retrievals(gathered, data, protocol, row)).next();
-            let cutoffs: Vec<usize> = first.into_iter().flatten().map(|cutoff| cutoff.k).collect();
-            if !cutoffs.is_empty() {
-                show(data, protocol, &rows, &cutoffs);
-            }
+    for (data, protocol, rows) in gathered.tables() {
+        let first = rows.iter().flat_map(|row| retrievals(gathered, data, protocol, row)).next();
+        let cutoffs: Vec<usize> = first.into_iter().flatten().map(|cutoff| cutoff.k).collect();
+        if !cutoffs.is_empty() {
+            show(data, protocol, &rows, &cutoffs);
         }
     }
 }

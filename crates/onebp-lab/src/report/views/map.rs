@@ -2,11 +2,11 @@
 
 use crate::{
     chart::{self, Emphasis, EmphasisMark},
-    experiment::{Measure, short_name},
+    experiment::{Measure, Row, short_name},
     measures::MapOfItems,
     report::{
         figure,
-        gathered::{Gathered, Place},
+        gathered::Gathered,
         section::{Block, Figure, Section},
         tabular::{Entry, Kind, Line, Tabular},
     },
@@ -23,23 +23,13 @@ const COLUMNS: [&str; 6] = [
 
 /// Adds a panel for each row, and what can be counted.
 pub fn show(gathered: &Gathered<'_>, section: &mut Section) {
-    for data in gathered.data() {
-        for protocol in gathered.protocols() {
-            let maps: Vec<(&str, &str, MapOfItems)> = gathered
-                .rows(data, protocol)
-                .into_iter()
-                .filter_map(|row| {
-                    let place = Place { data, protocol, row: &row.name, at: None };
-                    Some((row.name.as_str(), row.label(), gathered.measurement(place, Measure::Map)?))
-                })
-                .collect();
-            let panels = maps.iter().filter_map(|(name, label, map)| {
-                panel(&format!("{}-{}-{protocol}-{name}", gathered.experiment.name, short_name(data)), label, map)
-            });
-            section.blocks.push(Block::Panels(panels.collect()));
-            section.blocks.push(Block::Table(table(gathered, data, protocol, &maps)));
-            section.findings.extend(finding(data, &maps));
-        }
+    for (data, protocol, rows) in gathered.tables() {
+        let maps: Vec<(&Row, MapOfItems)> = gathered.measured(data, protocol, &rows, Measure::Map);
+        let id = format!("{}-{}-{protocol}", gathered.experiment.name, short_name(data));
+        let panels = maps.iter().filter_map(|(row, map)| panel(&format!("{id}-{}", row.name), row.label(), map));
+        section.blocks.push(Block::Panels(panels.collect()));
+        section.blocks.push(Block::Table(table(gathered, data, protocol, &maps)));
+        section.findings.extend(finding(data, &maps));
     }
 }
 
@@ -60,10 +50,10 @@ fn panel(id: &str, label: &str, map: &MapOfItems) -> Option<Figure> {
     figure::of(caption.clone(), chart::scatter(&figure::labels(id, &caption, "", ""), &scatter))
 }
 
-fn table(gathered: &Gathered<'_>, data: &str, protocol: &str, maps: &[(&str, &str, MapOfItems)]) -> Tabular {
+fn table(gathered: &Gathered<'_>, data: &str, protocol: &str, maps: &[(&Row, MapOfItems)]) -> Tabular {
     let distance = |value: Option<f64>| value.map_or_else(|| Entry::text("-"), |value| Entry::number(value, 3));
-    let line = |(_, label, map): &(&str, &str, MapOfItems)| Line {
-        label: label.to_string(),
+    let line = |(row, map): &(&Row, MapOfItems)| Line {
+        label: row.label().into(),
         kind: Kind::Ours,
         entries: vec![
             Entry::number(map.clusters.silhouette, 3),
@@ -74,7 +64,7 @@ fn table(gathered: &Gathered<'_>, data: &str, protocol: &str, maps: &[(&str, &st
             distance(map.all_distances.minority),
         ],
     };
-    let user = maps.last().map_or("", |(_, _, map)| &map.user);
+    let user = maps.last().map_or("", |(_, map)| &map.user);
     Tabular {
         name: format!("{}-{}-{protocol}", gathered.experiment.name, short_name(data)),
         caption: format!(
@@ -87,10 +77,10 @@ fn table(gathered: &Gathered<'_>, data: &str, protocol: &str, maps: &[(&str, &st
 }
 
 /// How much farther minority items are than majority items, for all users, by model.
-fn finding(data: &str, maps: &[(&str, &str, MapOfItems)]) -> Option<String> {
-    let words = maps.iter().filter_map(|(_, label, map)| {
+fn finding(data: &str, maps: &[(&Row, MapOfItems)]) -> Option<String> {
+    let words = maps.iter().filter_map(|(row, map)| {
         let ratio = map.all_distances.minority? / map.all_distances.majority?;
-        Some(format!("{ratio:.2} times {label}"))
+        Some(format!("{ratio:.2} times {}", row.label()))
     });
     let words: Vec<String> = words.collect();
     (!words.is_empty()).then(|| {

@@ -13,17 +13,11 @@ use crate::{
 
 /// Adds a table and a figure for each data set and protocol.
 pub fn show(gathered: &Gathered<'_>, section: &mut Section) {
-    for data in gathered.data() {
-        for protocol in gathered.protocols() {
-            if gathered.rows(data, protocol).is_empty() {
-                continue;
-            }
-            let figures =
-                gathered.experiment.metrics.iter().filter_map(|metric| figure(gathered, data, protocol, metric));
-            section.blocks.push(Block::Panels(figures.collect()));
-            section.blocks.push(Block::Table(table(gathered, data, protocol)));
-            section.findings.extend(findings(gathered, data, protocol));
-        }
+    for (data, protocol, _) in gathered.tables() {
+        let figures = gathered.experiment.metrics.iter().filter_map(|metric| figure(gathered, data, protocol, metric));
+        section.blocks.push(Block::Panels(figures.collect()));
+        section.blocks.push(Block::Table(table(gathered, data, protocol)));
+        section.findings.extend(findings(gathered, data, protocol));
     }
 }
 

@@ -21,13 +21,8 @@ const COLUMNS: [&str; 7] = [
 
 /// Adds a table for each data set.
 pub fn show(gathered: &Gathered<'_>, section: &mut Section) {
-    for data in gathered.data() {
-        for protocol in gathered.protocols() {
-            let rows = gathered.rows(data, protocol);
-            if !rows.is_empty() {
-                section.blocks.push(Block::Table(table(gathered, data, protocol, &rows)));
-            }
-        }
+    for (data, protocol, rows) in gathered.tables() {
+        section.blocks.push(Block::Table(table(gathered, data, protocol, &rows)));
     }
 }
 

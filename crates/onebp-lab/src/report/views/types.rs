@@ -2,11 +2,11 @@
 
 use crate::{
     chart,
-    experiment::{Measure, short_name},
+    experiment::{Measure, Row, short_name},
     measures::TypesOfAll,
     report::{
         figure,
-        gathered::{Gathered, Place},
+        gathered::Gathered,
         section::{Block, Section},
         tabular::{Entry, Kind, Line, Tabular},
     },
@@ -14,37 +14,29 @@ use crate::{
 
 /// Adds bars and a table for each data set and protocol.
 pub fn show(gathered: &Gathered<'_>, section: &mut Section) {
-    for data in gathered.data() {
-        for protocol in gathered.protocols() {
-            let found: Vec<(&str, &str, TypesOfAll)> = gathered
-                .rows(data, protocol)
-                .into_iter()
-                .filter_map(|row| {
-                    let place = Place { data, protocol, row: &row.name, at: None };
-                    Some((row.name.as_str(), row.label(), gathered.measurement(place, Measure::Types)?))
-                })
-                .collect();
-            let id = format!("{}-{}-{protocol}", gathered.experiment.name, short_name(data));
-            let panels = found.iter().filter_map(|(name, label, types)| {
+    for (data, protocol, rows) in gathered.tables() {
+        let found: Vec<(&Row, TypesOfAll)> = gathered.measured(data, protocol, &rows, Measure::Types);
+        let id = format!("{}-{}-{protocol}", gathered.experiment.name, short_name(data));
+        let panels = found.iter().filter_map(|(row, types)| {
                 let ranks = types.sizes.len();
                 let stacked = chart::Stacked {
                     bars: types.shares.iter().map(|shares| format!("K = {}", shares.k)).collect(),
                     parts: (1..=ranks).map(|rank| format!("rank {rank}")).collect(),
                     shares: types.shares.iter().map(|shares| shares.share.clone()).collect(),
                 };
-                let caption = format!("{label}: share of each type in lists of K items, types in the order of each user's training items, mean over users, {data}.");
-                let labels = figure::labels(&format!("{id}-{name}"), &caption, "length of the list", "share of the list, %");
+                let what = "share of each type in lists of K items, types in the order of each user's training items, mean over users";
+                let caption = format!("{}: {what}, {data}.", row.label());
+                let labels = figure::labels(&format!("{id}-{}", row.name), &caption, "length of the list", "share of the list, %");
                 figure::of(caption, chart::stacked(&labels, &stacked))
             });
-            section.blocks.push(Block::Panels(panels.collect()));
-            section.blocks.push(Block::Table(table(&id, data, &found)));
-            section.findings.extend(finding(data, &found));
-        }
+        section.blocks.push(Block::Panels(panels.collect()));
+        section.blocks.push(Block::Table(table(&id, data, &found)));
+        section.findings.extend(finding(data, &found));
     }
 }
 
-fn table(name: &str, data: &str, found: &[(&str, &str, TypesOfAll)]) -> Tabular {
-    let ranks = found.first().map_or(0, |(_, _, types)| types.sizes.len());
+fn table(name: &str, data: &str, found: &[(&Row, TypesOfAll)]) -> Tabular {
+    let ranks = found.first().map_or(0, |(_, types)| types.sizes.len());
     let columns = (1..=ranks).map(|rank| format!("rank {rank}")).chain(
         ["entropy", "entropy of a user", "divergence, bits", "hits of rank 1, %", "hits of the others, %"]
             .map(str::to_string),
@@ -58,8 +50,8 @@ fn table(name: &str, data: &str, found: &[(&str, &str, TypesOfAll)]) -> Tabular 
         ..Tabular::default()
     };
     let percent = |value: f64| Entry::number(100.0 * value, 1);
-    for (_, label, types) in found {
-        table.rows.push(Line { label: label.to_string(), kind: Kind::Group, entries: Vec::new() });
+    for (row, types) in found {
+        table.rows.push(Line { label: row.label().into(), kind: Kind::Group, entries: Vec::new() });
         for shares in &types.shares {
             let (first, others) =
                 shares.hits.split_first().map_or((0.0, 0.0), |(first, others)| (*first, others.iter().sum()));
@@ -74,22 +66,23 @@ fn table(name: &str, data: &str, found: &[(&str, &str, TypesOfAll)]) -> Tabular 
             table.rows.push(Line { label: format!("K = {}", shares.k), kind: Kind::Ours, entries });
         }
     }
-    if let Some(shares) = found.last().and_then(|(_, _, types)| types.shares.first()) {
+    if let Some(shares) = found.last().and_then(|(_, types)| types.shares.first()) {
         let entries = shares.train_share.iter().map(|&share| percent(share)).collect();
         table.rows.push(Line { label: "training items (last row's types)".into(), kind: Kind::Summary, entries });
     }
     table
 }
 
-fn finding(data: &str, found: &[(&str, &str, TypesOfAll)]) -> Option<String> {
-    let words = found.iter().filter_map(|(_, label, types)| {
+fn finding(data: &str, found: &[(&Row, TypesOfAll)]) -> Option<String> {
+    let words = found.iter().filter_map(|(row, types)| {
         let (first, last) = (types.shares.first()?, types.shares.last()?);
         Some(format!(
-            "from {:.1} % at K = {} to {:.1} % at K = {} under {label} (entropy {:.3} to {:.3})",
+            "from {:.1} % at K = {} to {:.1} % at K = {} under {} (entropy {:.3} to {:.3})",
             100.0 * first.share.first()?,
             first.k,
             100.0 * last.share.first()?,
             last.k,
+            row.label(),
             first.entropy,
             last.entropy
         ))

@@ -2,11 +2,11 @@
 
 use crate::{
     chart,
-    experiment::{Measure, short_name},
+    experiment::{Measure, Row, short_name},
     measures::MapOfItems,
     report::{
         figure,
-        gathered::{Gathered, Place},
+        gathered::Gathered,
         section::{Block, Section},
         tabular::{Entry, Kind, Line, Tabular},
     },
@@ -16,38 +16,29 @@ const COLUMNS: [&str; 7] = ["training items", "test items", "recommended", "shar
 
 /// Adds bars and a table for each data set and protocol.
 pub fn show(gathered: &Gathered<'_>, section: &mut Section) {
-    for data in gathered.data() {
-        for protocol in gathered.protocols() {
-            let maps: Vec<(&str, MapOfItems)> = gathered
-                .rows(data, protocol)
-                .into_iter()
-                .filter_map(|row| {
-                    let place = Place { data, protocol, row: &row.name, at: None };
-                    Some((row.label(), gathered.measurement(place, Measure::Map)?))
-                })
-                .collect();
-            let Some((_, first)) = maps.first() else { continue };
-            let (k, types) = (first.types.k, first.types.types.len());
-            let shares = |map: &MapOfItems| map.types.types.iter().map(|kind| kind.share).collect::<Vec<_>>();
-            let stacked = chart::Stacked {
-                bars: maps.iter().map(|(label, _)| label.to_string()).collect(),
-                parts: (1..=types).map(|rank| format!("type of rank {rank}")).collect(),
-                shares: maps.iter().map(|(_, map)| shares(map)).collect(),
-            };
-            let caption = format!(
-                "Types of the {k} items recommended to user {}, {data}; types in the order of the user's training items.",
-                first.user
-            );
-            let id = format!("{}-{}-{protocol}", gathered.experiment.name, short_name(data));
-            let labels = figure::labels(&id, &caption, "", "share of the list, %");
-            section.blocks.extend(figure::of(caption, chart::stacked(&labels, &stacked)).map(Block::Figure));
-            section.blocks.push(Block::Table(table(&id, data, &maps)));
-            section.findings.extend(finding(data, &maps));
-        }
+    for (data, protocol, rows) in gathered.tables() {
+        let maps: Vec<(&Row, MapOfItems)> = gathered.measured(data, protocol, &rows, Measure::Map);
+        let Some((_, first)) = maps.first() else { continue };
+        let (k, types) = (first.types.k, first.types.types.len());
+        let shares = |map: &MapOfItems| map.types.types.iter().map(|kind| kind.share).collect::<Vec<_>>();
+        let stacked = chart::Stacked {
+            bars: maps.iter().map(|(row, _)| row.label().into()).collect(),
+            parts: (1..=types).map(|rank| format!("type of rank {rank}")).collect(),
+            shares: maps.iter().map(|(_, map)| shares(map)).collect(),
+        };
+        let caption = format!(
+            "Types of the {k} items recommended to user {}, {data}; types in the order of the user's training items.",
+            first.user
+        );
+        let id = format!("{}-{}-{protocol}", gathered.experiment.name, short_name(data));
+        let labels = figure::labels(&id, &caption, "", "share of the list, %");
+        section.blocks.extend(figure::of(caption, chart::stacked(&labels, &stacked)).map(Block::Figure));
+        section.blocks.push(Block::Table(table(&id, data, &maps)));
+        section.findings.extend(finding(data, &maps));
     }
 }
 
-fn table(name: &str, data: &str, maps: &[(&str, MapOfItems)]) -> Tabular {
+fn table(name: &str, data: &str, maps: &[(&Row, MapOfItems)]) -> Tabular {
     let mut table = Tabular {
         name: name.into(),
         caption: format!(
@@ -56,8 +47,12 @@ fn table(name: &str, data: &str, maps: &[(&str, MapOfItems)]) -> Tabular {
         columns: COLUMNS.map(str::to_string).to_vec(),
         ..Tabular::default()
     };
-    for (label, map) in maps {
-        table.rows.push(Line { label: format!("{label}, user {}", map.user), kind: Kind::Group, entries: Vec::new() });
+    for (row, map) in maps {
+        table.rows.push(Line {
+            label: format!("{}, user {}", row.label(), map.user),
+            kind: Kind::Group,
+            entries: Vec::new(),
+        });
         for (rank, kind) in (1..).zip(&map.types.types) {
             let count = |value: u32| Entry::number(f64::from(value), 0);
             let entries = vec![
@@ -76,12 +71,12 @@ fn table(name: &str, data: &str, maps: &[(&str, MapOfItems)]) -> Tabular {
     table
 }
 
-fn finding(data: &str, maps: &[(&str, MapOfItems)]) -> Option<String> {
-    let words = maps.iter().filter_map(|(label, map)| {
+fn finding(data: &str, maps: &[(&Row, MapOfItems)]) -> Option<String> {
+    let words = maps.iter().filter_map(|(row, map)| {
         let minority = map.types.types.get(1..)?;
         let (listed, hits): (u32, u32) =
             minority.iter().fold((0, 0), |sum, kind| (sum.0 + kind.recommended, sum.1 + kind.hits));
-        Some(format!("{listed} of {} from minority types with {hits} hits under {label}", map.types.k))
+        Some(format!("{listed} of {} from minority types with {hits} hits under {}", map.types.k, row.label()))
     });
     let words: Vec<String> = words.collect();
     let user = &maps.first()?.1.user;
