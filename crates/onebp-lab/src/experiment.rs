@@ -48,6 +48,9 @@ pub struct Experiment {
     /// What the paper says about it.
     #[serde(default)]
     pub claim: Option<String>,
+    /// Whether that holds here, in a sentence with the figure that says so: written by hand once results are there.
+    #[serde(default)]
+    pub verdict: Option<String>,
     /// How results are shown.
     pub view: View,
     /// Place among the sections of the report; by name among those of one place.

@@ -22,6 +22,7 @@ pub fn section(gathered: &Gathered<'_>) -> Section {
         title: experiment.title.clone(),
         about: experiment.about.clone(),
         claim: experiment.claim.clone(),
+        verdict: experiment.verdict.clone(),
         remarks: experiment.remarks.clone(),
         ..Section::default()
     };

@@ -83,6 +83,7 @@ mod tests {
             title: "Table 9".into(),
             about: "Why?".into(),
             claim: Some("So.".into()),
+            verdict: Some("Yes.".into()),
             findings: vec!["It is.".into()],
             blocks: vec![Block::Heading("H".into()), Block::Table(table), Block::Panels(vec![figure])],
             remarks: vec!["R.".into()],

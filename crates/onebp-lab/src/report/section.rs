@@ -14,6 +14,8 @@ pub struct Section {
     pub about: String,
     /// What the paper says.
     pub claim: Option<String>,
+    /// Whether that holds here.
+    pub verdict: Option<String>,
     /// What came out here, each in a sentence with its figure.
     pub findings: Vec<String>,
     /// Tables and figures.

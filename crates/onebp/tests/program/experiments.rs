@@ -164,7 +164,11 @@ fn wrong_experiments_are_refused() {
     refused("experiment run small --shard 3/2", 2, "write I/N with I from 1 to N");
     refused("experiment run small --budget 2d", 2, "write a number with s, m or h");
     refused("experiment run small --data nowhere", 3, "nowhere: no such file or folder");
-    refused("experiment run --experiments nowhere", 2, "nowhere: ");
+    refused(
+        "experiment run --experiments nowhere",
+        2,
+        "nowhere: no such folder of experiments; give it by --experiments",
+    );
     refused("experiment report small", 5, "none of these runs is finished; run them first: onebp experiment run");
     place.file("experiments/bad.toml", "title = 1\n");
     refused("experiment list", 2, "experiments/bad.toml:1: invalid type: integer");
@@ -226,6 +230,8 @@ fn tables_in_the_documentation_are_the_results() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let place = Place::new();
     place.ok(&format!("experiment report --experiments {} --out out", root.join("experiments").display()));
+    let findings = std::fs::read_to_string(root.join("docs/findings.md")).unwrap();
+    assert_eq!(findings, place.read("out/report.md"), "docs/findings.md; scripts/update-tables puts it right");
     let docs =
         files(&root.join("docs")).into_iter().filter(|name| name.ends_with(".md")).map(|name| format!("docs/{name}"));
     let mut tables = 0;

@@ -72,6 +72,11 @@ impl Selection {
     /// # Errors
     /// A usage failure for one that is not there, or whose file is wrong.
     fn read(&self) -> Result<Vec<Experiment>, Failure> {
+        let named_by_path = !self.names.is_empty() && self.names.iter().all(|name| name.ends_with(".toml"));
+        if !self.experiments.is_dir() && !named_by_path {
+            let problem = format!("{}: no such folder of experiments", self.experiments.display());
+            return Err(Failure::usage(format!("{problem}; give it by --experiments, or the path of a .toml file")));
+        }
         let all = || Experiment::read_all(&self.experiments).map_err(usage);
         if self.names.is_empty() {
             let all = all()?;

@@ -8,7 +8,7 @@ use crate::{
 };
 use onebp_lab::{
     Store,
-    report::{Page, Section, Tabular, section},
+    report::{Block, Page, Section, Tabular, section},
 };
 use onebp_train::atomic;
 use polars::prelude::Column;
@@ -26,6 +26,9 @@ pub struct Arguments {
     #[arg(long)]
     markdown: bool,
 }
+
+/// What the report of experiments is called.
+const TITLE: &str = "OneBP: tables and figures, measured";
 
 pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
     let selection = &arguments.selection;
@@ -46,7 +49,7 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
         return Err(Failure::new(Exit::Run, format!("{problem}; run them first: onebp experiment run")));
     }
     if arguments.markdown {
-        return output::result(markdown(&sections).trim_end());
+        return output::result(markdown(TITLE, &sections).trim_end());
     }
     if terminal.json {
         return output::json(&sections);
@@ -57,7 +60,7 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
         ("profile".into(), selection.profile.clone().unwrap_or_else(|| "the whole grid".into())),
     ];
     let page = Page {
-        title: "OneBP: tables and figures, measured".into(),
+        title: TITLE.into(),
         subtitle: "\"One Backpropagation in Two Tower Recommendation Models\" (arXiv 2403.18227), rerun by onebp."
             .into(),
         facts,
@@ -66,19 +69,26 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
     write(&page, &arguments.out, &terminal)
 }
 
-/// All tables with what was found, as Markdown.
-fn markdown(sections: &[Section]) -> String {
-    let mut text = String::new();
+/// What was found, with the tables behind it, as Markdown.
+fn markdown(title: &str, sections: &[Section]) -> String {
+    let mut text = format!("# {title}\n\n");
     for section in sections {
         text.push_str(&format!("## {}\n\n{}\n\n", section.title, section.about));
-        if let Some(claim) = &section.claim {
-            text.push_str(&format!("The paper: {claim}\n\n"));
+        for (who, sentence) in [("The paper", &section.claim), ("Here", &section.verdict)] {
+            if let Some(sentence) = sentence {
+                text.push_str(&format!("**{who}:** {sentence}\n\n"));
+            }
         }
-        section.findings.iter().for_each(|finding| text.push_str(&format!("- {finding}\n")));
-        text.push('\n');
-        section.tables().for_each(|table| text.push_str(&format!("{}\n", table.markdown())));
-        section.remarks.iter().for_each(|remark| text.push_str(&format!("- {remark}\n")));
-        text.push('\n');
+        let mut list = |sentences: &[String]| {
+            sentences.iter().for_each(|sentence| text.push_str(&format!("- {sentence}\n")));
+            text.push_str(if sentences.is_empty() { "" } else { "\n" });
+        };
+        list(&section.findings);
+        list(&section.remarks);
+        // Folded tables are for those who look for them: they lie in tables/.
+        let tables =
+            section.blocks.iter().filter_map(|block| if let Block::Table(table) = block { Some(table) } else { None });
+        tables.for_each(|table| text.push_str(&format!("{}\n", table.markdown())));
     }
     text
 }
@@ -91,7 +101,7 @@ pub fn write(page: &Page, folder: &Path, terminal: &Terminal) -> Result<(), Fail
     atomic::create_folder(folder)?;
     let html = page.html().map_err(Failure::unexpected)?;
     atomic::write(&folder.join("report.html"), html.as_bytes())?;
-    atomic::write(&folder.join("report.md"), markdown(&page.sections).as_bytes())?;
+    atomic::write(&folder.join("report.md"), markdown(&page.title, &page.sections).as_bytes())?;
     let tables = atomic::create_folder(&folder.join("tables"))?;
     let mut count = 0;
     for table in page.sections.iter().flat_map(Section::tables) {
