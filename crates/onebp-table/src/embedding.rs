@@ -108,6 +108,21 @@ pub trait Embedding: Sized {
         keys(users, items.reshape([batch.len(), batch.width(), dim]), hardness)
     }
 
+    /// One step of both tables, this being that of items, along all pairs of the users of a batch, under a loss of all
+    /// items; its value. Nothing where tables have no such step of their own.
+    ///
+    /// # Errors
+    /// [`Error::Execution`] where the device fails, or a table has no optimizer.
+    fn step_whole_users(
+        &mut self,
+        users: &mut Self,
+        batch: &Batch,
+        loss: &dyn CatalogueLoss,
+    ) -> Result<Option<f64>, Error> {
+        let _ = (users, batch, loss);
+        Ok(None)
+    }
+
     /// Everything that is needed to continue with the same bytes.
     ///
     /// # Errors
@@ -155,6 +170,36 @@ pub trait RowLoss: Send + Sync {
     fn spread(&self) -> Option<Spread> {
         None
     }
+}
+
+/// What a user's scores with all items add up to.
+#[derive(Clone, Copy, Debug)]
+pub struct AllItems {
+    /// Sum of the scores.
+    pub sum: f64,
+    /// Sum of their squares.
+    pub squares: f64,
+    /// Number of items, N.
+    pub items: usize,
+    /// Users of the batch who count: those who have not chosen everything; at least 1.
+    pub counted: usize,
+}
+
+/// What a user comes to under a loss of all items: its slope at the score s_j of item j is share (s_j - mean).
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct OfUser {
+    /// The user's part of the mean loss.
+    pub loss: f64,
+    /// See above.
+    pub share: f64,
+    /// See above.
+    pub mean: f64,
+}
+
+/// A loss of whole users against all items, of scores 2 <u, v>, whose slopes at all items but the user's own are alike.
+pub trait CatalogueLoss: Sync {
+    /// What a user comes to. The scores of the user's own items become what their slopes are more than the share says.
+    fn of_user(&self, all: AllItems, scores: &mut [f64]) -> OfUser;
 }
 
 /// A penalty on users whose C vectors are too close to each other or too far apart, the diversity control regularisation

@@ -26,7 +26,9 @@ mod touched;
 
 pub use aggregation::{Aggregation, Duplicates};
 pub use batch::Batch;
-pub use embedding::{Embedding, Follow, FusedStep, Outcome, RowLoss, Spread, TableState};
+pub use embedding::{
+    AllItems, CatalogueLoss, Embedding, Follow, FusedStep, OfUser, Outcome, RowLoss, Spread, TableState,
+};
 pub use error::Error;
 pub use hardest::{Hardness, Keep};
 pub use optimizer::{Onto, Optimizer, Projection, Rule};

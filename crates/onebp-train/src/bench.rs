@@ -71,7 +71,7 @@ pub struct Bench {
     pub operations: f64,
     /// Square roots, each with a division, of an epoch.
     pub roots_and_divisions: f64,
-    /// What silent steps of dense Adam need of these on top, at most, where they are done one by one; not part of the bound.
+    /// What silent steps of dense Adam need of these on top, at most, where they have no closed form; not part of the bound.
     pub silent_roots_and_divisions: f64,
     /// The longest of the times that bytes, operations, and square roots with divisions need by themselves.
     pub bound_seconds: Option<f64>,

@@ -50,7 +50,7 @@ where
             setting: LossSetting { temperature: hyper.temperature, items },
             update: method.update(hyper),
             chosen: Chosen::new(items),
-            whole_users: WholeUsers::new(items, &device),
+            whole_users: WholeUsers::new([items, start.tables.items.dim], &device),
             device,
             losses: Losses::default(),
         })

@@ -3,7 +3,7 @@
 use super::{encoding::all_rows, towers::Towers};
 use crate::{
     Batch, Error,
-    loss::{CatalogueGradients, Sfcml, Users},
+    loss::{CatalogueGradients, Form, Sfcml, Users},
 };
 use burn::tensor::{Device, Tensor};
 use onebp_table::{Embedding, Grouping, Touched, portable::ids};
@@ -13,22 +13,29 @@ pub(super) struct WholeUsers {
     all: Touched,
     grouping: Grouping,
     touched: Touched,
+    dim: usize,
     device: Device,
 }
 
 impl WholeUsers {
-    /// For a catalogue of `items` items.
-    pub fn new(items: usize, device: &Device) -> Self {
+    /// For a catalogue of `items` items of width `dim`.
+    pub fn new([items, dim]: [usize; 2], device: &Device) -> Self {
         let grouping = Grouping::new(items);
-        Self { all: all_rows(items), grouping, touched: Touched::default(), device: device.clone() }
+        Self { all: all_rows(items), grouping, touched: Touched::default(), dim, device: device.clone() }
     }
 
     /// One step on both tables; returns the loss.
     pub fn step<E: Embedding>(&mut self, loss: &Sfcml, towers: &mut Towers<E>, batch: &Batch) -> Result<f64, Error> {
         let touched = &batch.touched_users;
+        let form = Sfcml::form(touched.len(), self.dim);
+        // By scores one by one it is a handful of large products, which tensors are good at.
+        if form == Form::Gram
+            && let Some(loss) = towers.items.step_whole_users(&mut towers.users, batch, loss)?
+        {
+            return Ok(loss);
+        }
         let users = towers.users.gather(touched, &touched.rows)?;
         let items = towers.items.gather(&self.all, &self.all.rows)?;
-        let form = Sfcml::form(touched.len(), items.dims()[1]);
         let of_pairs = Users {
             user_of_pair: users.clone().select(0, ids(&touched.slots, &self.device)),
             item_of_pair: items.clone().select(0, ids(&batch.items, &self.device)),

@@ -18,7 +18,7 @@
 use super::{Draws, LossRows, LossSetting, Objective, Value, cml::check_margin};
 use crate::Error;
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use onebp_table::{Onto, Score};
+use onebp_table::{AllItems, CatalogueLoss, OfUser, Onto, Score};
 use serde::{Deserialize, Serialize};
 
 /// Parameters of `sfcml`.
@@ -183,39 +183,42 @@ impl Sfcml {
     }
 
     /// The numbers of each user and pair, from sums over all items `[Q]` and scores of pairs `[R]`.
-    fn scalars(&self, sums: &[f64], squares: &[f64], scores: &[f64], (slots, catalogue): (&[u32], usize)) -> Scalars {
+    fn scalars(&self, sums: &[f64], squares: &[f64], scores: &[f64], (slots, items): (&[u32], usize)) -> Scalars {
         let users = sums.len();
-        let (mut counts, mut chosen, mut chosen_squares) = (vec![0.0; users], vec![0.0; users], vec![0.0; users]);
-        for (&slot, score) in slots.iter().zip(scores) {
-            let slot = slot as usize;
-            counts[slot] += 1.0;
-            chosen[slot] += score;
-            chosen_squares[slot] += score * score;
+        let mut own: Vec<Vec<usize>> = vec![Vec::new(); users];
+        slots.iter().enumerate().for_each(|(pair, &slot)| own[slot as usize].push(pair));
+        let counted = own.iter().filter(|own| own.len() < items).count().max(1);
+        let (means, shares, pairs) = (vec![0.0; users], vec![0.0; users], vec![0.0; scores.len()]);
+        let mut scalars = Scalars { loss: 0.0, means, shares, pairs };
+        for (slot, own) in own.iter().enumerate() {
+            let mut slopes: Vec<f64> = own.iter().map(|&pair| scores[pair]).collect();
+            let all = AllItems { sum: sums[slot], squares: squares[slot], items, counted };
+            let OfUser { loss, share, mean } = self.of_user(all, &mut slopes);
+            scalars.loss += loss;
+            (scalars.means[slot], scalars.shares[slot]) = (mean, share);
+            own.iter().zip(slopes).for_each(|(&pair, slope)| scalars.pairs[pair] = slope);
         }
-        let rest = |slot: usize| catalogue as f64 - counts[slot];
-        let counted = (0..users).filter(|&slot| rest(slot) > 0.0).count().max(1) as f64;
-        let m = self.margin;
-        let mut scalars = Scalars { loss: 0.0, means: vec![0.0; users], shares: vec![0.0; users], pairs: Vec::new() };
-        let mut others = vec![0.0; users];
-        for slot in (0..users).filter(|&slot| rest(slot) > 0.0) {
-            let (n, k) = (counts[slot], rest(slot));
-            let (a, b) = (chosen[slot] / n - m, (sums[slot] - chosen[slot]) / k);
-            let of_chosen = (chosen_squares[slot] - 2.0 * m * chosen[slot]) / n + m * m;
-            let of_rest = (squares[slot] - chosen_squares[slot]) / k;
-            scalars.loss += (of_chosen + of_rest - 2.0 * a * b) / counted;
-            (scalars.means[slot], others[slot]) = (a, b);
-            scalars.shares[slot] = 2.0 / (k * counted);
-        }
-        let pair = |(&slot, score): (&u32, &f64)| {
-            let slot = slot as usize;
-            if scalars.shares[slot] == 0.0 {
-                return 0.0;
-            }
-            let wanted = 2.0 / (counts[slot] * counted) * (score - m - others[slot]);
-            wanted - scalars.shares[slot] * (score - scalars.means[slot])
-        };
-        scalars.pairs = slots.iter().zip(scores).map(pair).collect();
         scalars
+    }
+}
+
+impl CatalogueLoss for Sfcml {
+    fn of_user(&self, all: AllItems, scores: &mut [f64]) -> OfUser {
+        let (n, m, counted) = (scores.len() as f64, self.margin, all.counted as f64);
+        let k = all.items as f64 - n;
+        if n == 0.0 || k <= 0.0 {
+            scores.fill(0.0);
+            return OfUser::default();
+        }
+        let (chosen, chosen_squares) = scores.iter().fold((0.0, 0.0), |(sum, squares), s| (sum + s, squares + s * s));
+        let (a, b) = (chosen / n - m, (all.sum - chosen) / k);
+        let of_chosen = (chosen_squares - 2.0 * m * chosen) / n + m * m;
+        let of_rest = (all.squares - chosen_squares) / k;
+        let share = 2.0 / (k * counted);
+        for score in scores {
+            *score = 2.0 / (n * counted) * (*score - m - b) - share * (*score - a);
+        }
+        OfUser { loss: (of_chosen + of_rest - 2.0 * a * b) / counted, share, mean: a }
     }
 }
 

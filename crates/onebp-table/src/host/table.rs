@@ -1,7 +1,7 @@
 //! A table in the memory of a CPU backend.
 
 use super::{
-    HostSparse,
+    HostSparse, catalogue,
     lent::{Lent, Strided},
     memory::Memory,
     shared::Rows,
@@ -10,8 +10,8 @@ use super::{
     sum::{Gradients, sum},
 };
 use crate::{
-    Aggregation, Batch, Embedding, Error, Hardness, Optimizer, Rule, Table, TableState, Touched, hardest::log_weight,
-    optimizer::adam::Schedule, portable::ids,
+    Aggregation, Batch, CatalogueLoss, Embedding, Error, Hardness, Optimizer, Rule, Table, TableState, Touched,
+    hardest::log_weight, optimizer::adam::Schedule, portable::ids,
 };
 use burn::tensor::{Device, Tensor};
 use pulp::{Arch, Simd, WithSimd};
@@ -390,6 +390,15 @@ impl Embedding for HostTable {
         let work = Keys { batch, users: user_rows, items: item_rows, hardness, far, keys, dim, width: user_dim };
         for_rows(self.arch, batch.touched_users.len(), user_dim, width, &work);
         Ok(values)
+    }
+
+    fn step_whole_users(
+        &mut self,
+        users: &mut Self,
+        batch: &Batch,
+        loss: &dyn CatalogueLoss,
+    ) -> Result<Option<f64>, Error> {
+        catalogue::step(users, self, batch, loss).map(Some)
     }
 
     fn view(&self) -> Result<Table, Error> {

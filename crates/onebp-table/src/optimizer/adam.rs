@@ -4,8 +4,9 @@
 //! k steps has a known future: k steps with zero loss gradient, here called silent. So a row is left alone until it is
 //! next read, or carried over the silent steps at once when it is written. Two ways, chosen by [`Schedule::way`]:
 //!
-//! - **Replay**: the silent steps one after another. Always right; the only way with weight decay, which depends on w, and
-//!   with a projection after every step.
+//! - **Replay**: the silent steps one after another. Always right; the only way with weight decay, which depends on w, with a
+//!   projection after every step (whose moments fade at least in closed form: [`Schedule::faded`]), and for rows that something
+//!   follows step by step.
 //! - **Tail**, without these. With c_j = b1^j / (1 - b1^(t+j)), d_j = sqrt(b2^j / (1 - b2^(t+j))) and s = sqrt(v) at
 //!   step t, the steps t + j, j = first ..= k, together move w by
 //!
