@@ -76,6 +76,9 @@ pub struct Experiment {
     /// File of the paper's numbers, beside this one.
     #[serde(default)]
     pub paper: Option<PathBuf>,
+    /// A row of the paper's numbers that a sweep is drawn against.
+    #[serde(default)]
+    pub reference: Option<String>,
     /// What is measured on the trained tables, beside the metrics.
     #[serde(default)]
     pub measures: Vec<Measure>,

@@ -37,6 +37,9 @@ fn points(gathered: &Gathered<'_>, data: &str, protocol: &str, row: &str, metric
 
 fn figure(gathered: &Gathered<'_>, data: &str, protocol: &str, metric: &str) -> Option<Figure> {
     let vary = gathered.experiment.vary.as_ref()?;
+    let reference = gathered.experiment.reference.as_deref().and_then(|row| gathered.published(data, row, metric));
+    let references =
+        reference.map(|value| chart::Reference { name: "paper, Table 2".into(), value }).into_iter().collect();
     let series = gathered.rows(data, protocol).into_iter().map(|row| chart::LineSeries {
         name: row.label().into(),
         points: points(gathered, data, protocol, &row.name, metric)
@@ -44,7 +47,7 @@ fn figure(gathered: &Gathered<'_>, data: &str, protocol: &str, metric: &str) -> 
             .map(|(at, value)| [at, value])
             .collect(),
     });
-    let lines = chart::Lines { series: series.collect(), log_x: vary.logarithmic, references: Vec::new() };
+    let lines = chart::Lines { series: series.collect(), log_x: vary.logarithmic, references };
     let caption = format!("{metric} against {}, {data}, protocol `{protocol}`.", vary.axis);
     let id = format!("{}-{}-{protocol}-{metric}", gathered.experiment.name, short_name(data));
     figure::of(caption.clone(), chart::lines(&figure::labels(&id, &caption, &vary.axis, metric), &lines))
