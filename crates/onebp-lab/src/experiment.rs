@@ -153,6 +153,22 @@ pub enum Measure {
     Beyond,
 }
 
+impl View {
+    /// What it shows beside metrics.
+    fn needs(self) -> Option<Measure> {
+        match self {
+            Self::Genres | Self::GenreBars | Self::GenreCounts => Some(Measure::Genres),
+            Self::Map | Self::UserTypes => Some(Measure::Map),
+            Self::Types => Some(Measure::Types),
+            Self::Beyond => Some(Measure::Beyond),
+            _ => None,
+        }
+    }
+}
+
+/// Kinds of metrics that have a cutoff.
+const KINDS: [&str; 10] = ["P", "R", "F1", "NDCG", "HR", "MRR", "MAP", "coverage", "Gini", "ARP"];
+
 impl Measure {
     /// The name in files.
     pub fn as_str(self) -> &'static str {
@@ -162,6 +178,25 @@ impl Measure {
             Self::Map => "map",
             Self::Types => "types",
             Self::Beyond => "beyond",
+        }
+    }
+}
+
+/// A measurement that a run is to have.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Wanted {
+    /// What is measured.
+    pub measure: Measure,
+    /// The user that a map shows, by the data's own id; chosen by rule otherwise.
+    pub user: Option<String>,
+}
+
+impl Wanted {
+    /// The name that it is kept under.
+    pub fn key(&self) -> String {
+        match &self.user {
+            Some(user) => format!("{}-{user}", self.measure.as_str()),
+            None => self.measure.as_str().into(),
         }
     }
 }
@@ -292,12 +327,14 @@ impl Experiment {
 
     fn check(&self) -> Result<(), Error> {
         let refuse = |problem: String| Err(Error::Experiment { path: self.path.clone(), line: None, problem });
-        if self.data.is_empty() {
-            return refuse("`data` is empty; name at least one data set".into());
-        }
-        if self.view != View::Statistics && self.row.is_empty() {
+        if self.row.is_empty() {
             return refuse("there is no [[row]]; give at least one".into());
         }
+        if let Some(measure) = self.view.needs().filter(|measure| !self.measures.contains(measure)) {
+            return refuse(format!("this view shows what `measures = [\"{}\"]` measures; add it", measure.as_str()));
+        }
+        self.check_lists()?;
+        self.check_options()?;
         for (at, row) in self.row.iter().enumerate() {
             if self.row[..at].iter().any(|other| other.name == row.name) {
                 return refuse(format!("two rows are called `{}`; names must differ", row.name));
@@ -313,17 +350,89 @@ impl Experiment {
             let rows: Vec<&str> = self.row.iter().map(|row| row.name.as_str()).collect();
             return refuse(format!("there is no row `{name}`; rows are {}", rows.join(", ")));
         }
-        for protocol in self.protocols.iter().chain(self.profile.values().flat_map(|p| p.protocols.iter().flatten())) {
+        let Some(vary) = &self.vary else {
+            return if self.view == View::Sweep { refuse("a sweep needs [vary] with `points`".into()) } else { Ok(()) };
+        };
+        if self.view != View::Sweep {
+            return refuse("[vary] is for `view = \"sweep\"`".into());
+        }
+        if vary.points.is_empty() {
+            return refuse("[vary] needs at least one point".into());
+        }
+        for (index, point) in vary.points.iter().enumerate() {
+            if !point.at.is_finite() || vary.logarithmic && point.at <= 0.0 {
+                return refuse(format!("at = {} has no place on the axis", point.at));
+            }
+            if vary.points[..index].iter().any(|other| other.at == point.at) {
+                return refuse(format!("two points are at {}; places must differ", point.at));
+            }
+        }
+        Ok(())
+    }
+
+    /// Lists must say something, once each.
+    fn check_lists(&self) -> Result<(), Error> {
+        let refuse = |problem: String| Err(Error::Experiment { path: self.path.clone(), line: None, problem });
+        let of_profiles = |of: fn(&Profile) -> Option<&Vec<String>>| self.profile.values().filter_map(of);
+        let seeds = [&self.seeds].into_iter().chain(self.seeds_on.values());
+        let seeds = seeds.chain(self.profile.values().filter_map(|profile| profile.seeds.as_ref()));
+        let seeds = seeds.map(|seeds| ("seeds", seeds.iter().map(u64::to_string).collect::<Vec<_>>()));
+        let mut lists: Vec<(&str, Vec<String>)> = seeds.collect();
+        lists.extend([("data", self.data.clone()), ("metrics", self.metrics.clone())]);
+        lists.extend(of_profiles(|profile| profile.data.as_ref()).map(|data| ("data", data.clone())));
+        lists.extend(of_profiles(|profile| profile.rows.as_ref()).map(|rows| ("rows", rows.clone())));
+        let protocols = of_profiles(|profile| profile.protocols.as_ref()).chain([&self.protocols]);
+        for protocol in protocols.clone().flatten() {
             if !["paper", "validated", "final"].contains(&protocol.as_str()) {
                 return refuse(format!("there is no protocol `{protocol}`; use paper, validated or final"));
             }
         }
-        if self.vary.as_ref().is_some_and(|vary| vary.points.is_empty())
-            || self.vary.is_none() && self.view == View::Sweep
-        {
-            return refuse("a sweep needs [vary] with at least one point".into());
+        lists.extend(protocols.map(|protocols| ("protocols", protocols.clone())));
+        for (name, mut list) in lists {
+            if list.is_empty() {
+                return refuse(format!("`{name}` is empty; name at least one"));
+            }
+            list.sort();
+            if let Some(twice) = list.windows(2).find(|pair| pair[0] == pair[1]) {
+                return refuse(format!("`{name}` names {} twice", twice[0]));
+            }
+        }
+        let is_metric = |name: &&String| {
+            let (kind, cutoff) = name.split_once('@').unwrap_or((name, ""));
+            name.as_str() == "AUC" || KINDS.contains(&kind) && ["5", "10", "20"].contains(&cutoff)
+        };
+        if let Some(odd) = self.metrics.iter().find(|name| !is_metric(name)) {
+            return refuse(format!(
+                "there is no metric `{odd}`; use AUC, or {} at 5, 10 or 20, as in P@5",
+                KINDS.join(", ")
+            ));
         }
         Ok(())
+    }
+
+    /// What the grid decides is no option, and what is said of a data set must be of one that is there.
+    fn check_options(&self) -> Result<(), Error> {
+        let refuse = |problem: String| Err(Error::Experiment { path: self.path.clone(), line: None, problem });
+        let rows = self.row.iter().flat_map(|row| row.on.values().chain([&row.options]));
+        let profiles = self.profile.values().flat_map(|profile| profile.row.values().chain([&profile.options]));
+        let points = self.vary.iter().flat_map(|vary| &vary.points).map(|point| &point.options);
+        let tables = rows.chain(profiles).chain(points).chain(self.on.values()).chain([&self.options]);
+        for (key, list) in [("data", "data"), ("seed", "seeds"), ("protocol", "protocols")] {
+            if tables.clone().any(|table| table.contains_key(key)) {
+                return refuse(format!("`{key}` is no option of a row: the experiment's `{list}` decides"));
+            }
+        }
+        let known: Vec<&str> = self.data.iter().map(|data| short_name(data)).collect();
+        let named = self.row.iter().flat_map(|row| row.on.keys()).chain(self.on.keys()).chain(self.seeds_on.keys());
+        if let Some(odd) = named.into_iter().find(|name| !known.contains(&name.as_str())) {
+            return refuse(format!("`{odd}` is none of its data sets, which are {}", known.join(", ")));
+        }
+        Ok(())
+    }
+
+    /// A measurement as this experiment wants it.
+    pub fn wanted(&self, measure: Measure) -> Wanted {
+        Wanted { measure, user: self.user.clone().filter(|_| measure == Measure::Map) }
     }
 
     /// The row called `name`.
@@ -332,11 +441,16 @@ impl Experiment {
     }
 }
 
+/// Whether `data` is a path, and no NAME in the data directory.
+pub fn is_path(data: &str) -> bool {
+    let path = Path::new(data);
+    path.is_absolute() || data.starts_with('.') || path.extension().is_some()
+}
+
 /// The short name of a data set: the first part of its NAME, as in `ml-100k/split-authors`, or the last of a path.
 pub fn short_name(data: &str) -> &str {
-    let path = Path::new(data);
-    if path.is_absolute() || data.starts_with('.') {
-        return path.file_stem().and_then(|stem| stem.to_str()).unwrap_or(data);
+    if is_path(data) {
+        return Path::new(data).file_stem().and_then(|stem| stem.to_str()).unwrap_or(data);
     }
     data.split(['/', '\\']).next().unwrap_or(data)
 }
@@ -350,6 +464,32 @@ mod tests {
         let path = folder.path().join("table-9.toml");
         std::fs::write(&path, text).unwrap();
         Experiment::read(&path).map_err(|error| error.to_string().replace(&*path.to_string_lossy(), "table-9.toml"))
+    }
+
+    #[test]
+    fn what_says_nothing_or_twice_is_refused() {
+        let row = "[[row]]\nname = \"a\"\n";
+        let refused = |text: &str| parse(&format!("{HEAD}{text}")).unwrap_err().replace("table-9.toml: ", "");
+        assert_eq!(refused(&format!("seeds = []\n{row}")), "`seeds` is empty; name at least one");
+        assert_eq!(refused(&format!("seeds = [1, 2, 1]\n{row}")), "`seeds` names 1 twice");
+        assert!(
+            refused(&format!("metrics = [\"P@7\"]\n{row}")).starts_with("there is no metric `P@7`; use AUC, or P, R")
+        );
+        assert!(refused(&format!("{row}options = {{ seed = 1 }}\n")).starts_with("`seed` is no option of a row"));
+        assert!(refused(&format!("{row}on.mll = {{ lr = 1 }}\n")).starts_with("`mll` is none of its data sets"));
+        let vary = |points: &str| format!("{row}[vary]\naxis = \"x\"\npoints = [{points}]\n");
+        assert_eq!(refused(&vary("{ at = 1, options = {} }")), "[vary] is for `view = \"sweep\"`");
+        let sweep = |points: &str| {
+            let text = format!("{}{}", HEAD.replace("comparison", "sweep"), vary(points));
+            parse(&text).unwrap_err().replace("table-9.toml: ", "")
+        };
+        assert_eq!(
+            sweep("{ at = 1, options = {} }, { at = 1, options = {} }"),
+            "two points are at 1; places must differ"
+        );
+        assert_eq!(sweep("{ at = nan, options = {} }"), "at = NaN has no place on the axis");
+        let map = parse(&format!("{}{row}", HEAD.replace("comparison", "map"))).unwrap_err();
+        assert!(map.contains("this view shows what `measures = [\"map\"]` measures"), "{map}");
     }
 
     const HEAD: &str = "title = \"T\"\nabout = \"A\"\nview = \"comparison\"\ndata = [\"synthetic\"]\n";
@@ -384,5 +524,6 @@ mod tests {
         assert_eq!(short_name("ml-100k/split-authors"), "ml-100k");
         assert_eq!(short_name("/data/mine/ratings.csv"), "ratings");
         assert_eq!(short_name("synthetic"), "synthetic");
+        assert_eq!(["data/a.csv", "./own/b.csv"].map(short_name), ["a", "b"]);
     }
 }

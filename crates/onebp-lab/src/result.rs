@@ -1,6 +1,6 @@
 //! What is kept of a finished run: enough to show it and to repeat it, and nothing that needs the run's folder.
 
-use crate::experiment::Measure;
+use crate::experiment::Wanted;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -41,9 +41,12 @@ pub struct CellResult {
     pub last: BTreeMap<String, f64>,
     /// The evaluated epochs.
     pub curve: Curve,
-    /// Measurements by name, see [`Measure`].
+    /// Measurements by [`Wanted::key`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub measurements: BTreeMap<String, Value>,
+    /// Why measurements could not be made, by the same names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unmeasured: BTreeMap<String, String>,
 }
 
 /// A value with its epoch.
@@ -97,8 +100,13 @@ impl CellResult {
     }
 
     /// A measurement, if it was made.
-    pub fn measurement<T: serde::de::DeserializeOwned>(&self, measure: Measure) -> Option<T> {
-        T::deserialize(self.measurements.get(measure.as_str())?).ok()
+    pub fn measurement<T: serde::de::DeserializeOwned>(&self, wanted: &Wanted) -> Option<T> {
+        T::deserialize(self.measurements.get(&wanted.key())?).ok()
+    }
+
+    /// The seed.
+    pub fn seed(&self) -> Option<u64> {
+        self.config.get("seed")?.as_u64()
     }
 }
 

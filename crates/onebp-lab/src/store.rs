@@ -84,20 +84,37 @@ impl Store {
         Ok(store)
     }
 
-    /// The run of a configuration; of several, on other data or by other versions, the one of the newest version.
-    pub fn get(&self, config_address: &str) -> Option<&CellResult> {
-        self.results.get(config_address)?.iter().max_by_key(|result| result.versions.get("onebp"))
+    /// The run of a configuration on the data with `fingerprint`, or on any where that is not known; of several versions that
+    /// of the newest.
+    pub fn get(&self, config_address: &str, fingerprint: Option<&str>) -> Option<&CellResult> {
+        let runs = self.results.get(config_address)?.iter();
+        let of_data = runs.filter(|result| fingerprint.is_none_or(|own| result.data_fingerprint == own));
+        of_data.max_by_key(|result| version(result))
     }
 
-    /// Why the run of a configuration failed, where it did and no other succeeded.
+    /// Whether runs of a configuration are of different data, so that one must know which is meant.
+    pub fn is_ambiguous(&self, config_address: &str) -> bool {
+        let Some((first, others)) = self.results.get(config_address).and_then(|runs| runs.split_first()) else {
+            return false;
+        };
+        others.iter().any(|other| other.data_fingerprint != first.data_fingerprint)
+    }
+
+    /// Why the run of a configuration failed, where it did.
     pub fn failure(&self, config_address: &str) -> Option<&FailedCell> {
-        self.failed.get(config_address).filter(|_| self.get(config_address).is_none())
+        self.failed.get(config_address)
     }
 
     /// All results.
     pub fn results(&self) -> impl Iterator<Item = &CellResult> {
         self.results.values().flatten()
     }
+}
+
+/// The version of the program, to be compared.
+fn version(result: &CellResult) -> Vec<u64> {
+    let text = result.versions.get("onebp").map_or("", String::as_str);
+    text.split('.').map(|part| part.parse().unwrap_or(0)).collect()
 }
 
 /// The files of a store, in order.
@@ -176,6 +193,7 @@ mod tests {
             last: [("P@5".to_string(), 0.3), ("AUC".to_string(), 0.9)].into(),
             curve: Curve::default(),
             measurements: BTreeMap::new(),
+            unmeasured: BTreeMap::new(),
         }
     }
 
@@ -183,7 +201,7 @@ mod tests {
     fn files_come_back() {
         let folder = tempfile::tempdir().unwrap();
         let one = result(json!({ "lr": 0.1 }));
-        let newer = CellResult { versions: [("onebp".to_string(), "0.2.0".to_string())].into(), ..one.clone() };
+        let newer = CellResult { versions: [("onebp".to_string(), "0.10.0".to_string())].into(), ..one.clone() };
         for (name, result) in [("a", &one), ("b", &newer)] {
             std::fs::create_dir_all(folder.path().join("ml")).unwrap();
             std::fs::write(folder.path().join(format!("ml/{name}.json")), to_text(result).unwrap()).unwrap();
@@ -191,9 +209,11 @@ mod tests {
         let failed = FailedCell { name: "n".into(), config_address: "x".into(), problem: "p".into() };
         std::fs::write(folder.path().join("ml/c.failed"), serde_json::to_string(&failed).unwrap()).unwrap();
         let store = Store::read(folder.path()).unwrap();
-        assert_eq!(store.get(&one.config_address), Some(&newer), "the newest version counts");
+        assert_eq!(store.get(&one.config_address, None), Some(&newer), "the newest version counts");
+        assert_eq!(store.get(&one.config_address, Some("00ff")), Some(&newer));
+        assert_eq!((store.get(&one.config_address, Some("0")), store.is_ambiguous(&one.config_address)), (None, false));
         assert_eq!(store.failure("x"), Some(&failed));
-        assert_eq!((store.results().count(), store.get("y")), (2, None));
+        assert_eq!((store.results().count(), store.get("y", None)), (2, None));
         let [reported, last] = ["P@5", "AUC"].map(|metric| one.reported(metric));
         assert_eq!((reported, last, one.epoch_of("P@5"), one.epoch_of("AUC")), (Some(0.4), Some(0.9), 1, 2));
 

@@ -179,9 +179,13 @@ impl GridProgress {
     pub fn finished(&mut self, seconds: f64, line: &str) {
         self.finished += 1;
         self.estimated.1 += seconds;
-        let line = format!("{}/{} {line}; {} left", self.finished, self.runs, self.left());
+        self.tell(&format!("{}/{} {line}; {} left", self.finished, self.runs, self.left()));
+    }
+
+    /// A line between the others.
+    pub fn tell(&self, line: &str) {
         if self.bar.is_hidden() {
-            self.terminal.tell(&line);
+            self.terminal.tell(line);
         } else {
             self.bar.println(line);
         }

@@ -59,7 +59,14 @@ impl Frame {
     ) -> Self {
         let ticks = vertical.ticks.iter().map(|(_, text)| width(text, TEXT)).fold(0.0, f64::max);
         let left = 10.0 + ticks + if labels.y.is_empty() { 0.0 } else { TEXT + 10.0 };
-        let right = WIDTH - 16.0;
+        // The label of the last tick hangs over by half.
+        let overhang = match horizontal {
+            Horizontal::Numbers(scale) => {
+                scale.ticks.iter().map(|(_, text)| width(text, TEXT) / 2.0 + 6.0).fold(0.0, f64::max)
+            }
+            Horizontal::Categories(_) => 0.0,
+        };
+        let right = WIDTH - overhang.max(16.0);
         let (legend, rows) = place(legend, left, right);
         let heading = if labels.heading { 22.0 } else { 0.0 };
         let top = 8.0 + heading + rows as f64 * 18.0 + 8.0;

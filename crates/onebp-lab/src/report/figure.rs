@@ -18,9 +18,12 @@ pub fn labels(id: &str, caption: &str, x: &str, y: &str) -> Labels {
     }
 }
 
-/// The figure; none where there is nothing to draw.
-pub fn of(caption: String, svg: Result<String, Error>) -> Option<Figure> {
-    Some(Figure { caption, svg: svg.ok()? })
+/// The figure.
+///
+/// # Errors
+/// [`Error::Chart`] where it cannot be drawn.
+pub fn of(caption: String, svg: Result<String, Error>) -> Result<Figure, Error> {
+    Ok(Figure { caption, svg: svg? })
 }
 
 /// Every n-th point, so that pages stay small; the first and the last are kept.

@@ -1,8 +1,8 @@
 //! The runs of an experiment, laid out for showing: by data set, protocol, row and place, with seeds taken together.
 
 use crate::{
-    Cell, CellResult, Experiment, Paper, Store,
-    experiment::{Measure, Row, short_name},
+    Cell, CellResult, Experiment, Paper,
+    experiment::{Measure, Row, is_path, short_name},
     result::FailedCell,
 };
 
@@ -65,15 +65,24 @@ pub struct Place<'b> {
     pub at: Option<f64>,
 }
 
-impl<'a> Gathered<'a> {
-    /// Looks up each of `cells`, which come with the addresses of their configurations.
-    pub fn new(experiment: &'a Experiment, paper: Paper, cells: Vec<(Cell, String)>, store: &'a Store) -> Self {
-        let place = |(cell, address): (Cell, String)| Placed {
-            cell,
-            result: store.get(&address),
-            failure: store.failure(&address),
+impl Placed<'_> {
+    /// What `experiment` measures and the finished run lacks: each with the reason, where there is one.
+    pub fn lacks(&self, experiment: &Experiment) -> Vec<String> {
+        let Some(result) = self.result else { return Vec::new() };
+        let keys = experiment.measures.iter().map(|&measure| experiment.wanted(measure).key());
+        let missing = keys.filter(|key| !result.measurements.contains_key(key));
+        let reason = |key: String| match result.unmeasured.get(&key) {
+            Some(problem) => format!("{key} could not be measured: {problem}"),
+            None => format!("{key} has not been measured"),
         };
-        Self { experiment, paper, placed: cells.into_iter().map(place).collect() }
+        missing.map(reason).collect()
+    }
+}
+
+impl<'a> Gathered<'a> {
+    /// The cells of `experiment`, each with what came of it.
+    pub fn new(experiment: &'a Experiment, paper: Paper, placed: Vec<Placed<'a>>) -> Self {
+        Self { experiment, paper, placed }
     }
 
     /// The data sets with a finished run, in order.
@@ -124,9 +133,10 @@ impl<'a> Gathered<'a> {
         rows: &[&'a Row],
         measure: Measure,
     ) -> Vec<(&'a Row, T)> {
+        let wanted = self.experiment.wanted(measure);
         let of = |row: &&'a Row| {
             let results = self.results(Place { data, protocol, row: &row.name, at: None });
-            Some((*row, results.into_iter().find_map(|result| result.measurement(measure))?))
+            Some((*row, results.into_iter().find_map(|result| result.measurement(&wanted))?))
         };
         rows.iter().filter_map(of).collect()
     }
@@ -146,9 +156,25 @@ impl<'a> Gathered<'a> {
         Mean::of(&values)
     }
 
+    /// What the paper's numbers call a data set. A file of one's own may be called like one of the paper's: only by its whole path
+    /// is it meant.
+    pub fn called<'b>(&self, data: &'b str) -> &'b str {
+        if is_path(data) { data } else { short_name(data) }
+    }
+
     /// A number of the paper.
     pub fn published(&self, data: &str, row: &str, column: &str) -> Option<f64> {
-        self.paper.get(short_name(data), row, column)
+        self.paper.get(self.called(data), row, column)
+    }
+
+    /// A name for what is shown of `data` under `protocol`: of files, ids and links.
+    pub fn name(&self, data: &str, protocol: &str) -> String {
+        let short = short_name(data);
+        // Files of one name in different folders are told apart by their place in the list.
+        let alike: Vec<&str> = self.data().into_iter().filter(|other| short_name(other) == short).collect();
+        let at = alike.iter().position(|other| *other == data).filter(|at| *at > 0);
+        let number = at.map(|at| format!("-{}", at + 1)).unwrap_or_default();
+        format!("{}-{short}{number}-{protocol}", self.experiment.name)
     }
 
     /// How many cells are finished, and how many there are.

@@ -27,10 +27,12 @@ pub fn section(gathered: &Gathered<'_>) -> Section {
         ..Section::default()
     };
     for placed in &gathered.placed {
+        let name = placed.cell.name();
+        section.gaps.extend(placed.lacks(experiment).into_iter().map(|lack| format!("{name}: {lack}")));
         match (placed.result, placed.failure) {
             (Some(_), _) => {}
-            (None, Some(failure)) => section.gaps.push(format!("{} failed: {}", placed.cell.name(), failure.problem)),
-            (None, None) => section.gaps.push(format!("{} has not been run", placed.cell.name())),
+            (None, Some(failure)) => section.gaps.push(format!("{name} failed: {}", failure.problem)),
+            (None, None) => section.gaps.push(format!("{name} has not been run")),
         }
     }
     views::show(gathered, &mut section);

@@ -40,9 +40,15 @@ impl Page {
 /// Text of a sentence as HTML, with what stands between backticks as code.
 fn inline(text: &str) -> String {
     let mut html = String::new();
-    for (at, piece) in text.split('`').enumerate() {
-        let tag = ["", "<code>", "</code>"][if at == 0 { 0 } else { 2 - at % 2 }];
-        html.push_str(tag);
+    let pieces: Vec<&str> = text.split('`').collect();
+    for (at, piece) in pieces.iter().enumerate() {
+        // A last backtick without a partner stands for itself.
+        html.push_str(match at {
+            0 => "",
+            _ if at + 1 == pieces.len() && at % 2 == 1 => "`",
+            _ if at % 2 == 1 => "<code>",
+            _ => "</code>",
+        });
         for c in piece.chars() {
             match c {
                 '&' => html.push_str("&amp;"),
@@ -67,6 +73,12 @@ mod tests {
         section::Figure,
         tabular::{Entry, Kind, Line},
     };
+
+    #[test]
+    fn code_within_sentences() {
+        assert_eq!(inline("a `b` <c> `d` `e"), "a <code>b</code> &lt;c&gt; <code>d</code> `e");
+        assert_eq!(inline("`"), "`");
+    }
 
     #[test]
     fn everything_is_on_the_page_and_nothing_is_fetched() {

@@ -8,7 +8,7 @@ use super::{
     views::curve_points,
 };
 use crate::{
-    chart,
+    Error, chart,
     result::{Curve, Reported},
 };
 use std::collections::BTreeMap;
@@ -50,6 +50,7 @@ pub fn of_runs(runs: &[OwnRun], facts: Vec<(String, String)>) -> Page {
     results.blocks.push(Block::Table(table(runs)));
     let mut protocols: Vec<String> =
         runs.iter().map(|run| format!("`{}`: {}.", run.protocol.0, run.protocol.1)).collect();
+    protocols.sort();
     protocols.dedup();
     results.remarks = protocols;
     results.gaps = runs
@@ -64,12 +65,12 @@ pub fn of_runs(runs: &[OwnRun], facts: Vec<(String, String)>) -> Page {
         ..Section::default()
     };
     for metric in ["NDCG@20", "R@20", "P@5"] {
-        let figures = [("epochs", false), ("seconds of training", true)].into_iter();
-        curves
-            .blocks
-            .push(Block::Panels(figures.filter_map(|(axis, timed)| figure(runs, metric, axis, timed)).collect()));
+        if runs.iter().any(|run| run.curve.metrics.contains_key(metric)) {
+            let figures = [("epochs", false), ("seconds of training", true)].into_iter();
+            curves.draw(figures.map(|(axis, timed)| figure(runs, metric, axis, timed)).collect());
+        }
     }
-    curves.blocks.extend(loss(runs).map(Block::Figure));
+    curves.draw(vec![loss(runs)]);
     let configuration = Section {
         id: "configuration".into(),
         title: "Configuration".into(),
@@ -112,7 +113,7 @@ fn table(runs: &[OwnRun]) -> Tabular {
     }
 }
 
-fn figure(runs: &[OwnRun], metric: &str, axis: &str, timed: bool) -> Option<Figure> {
+fn figure(runs: &[OwnRun], metric: &str, axis: &str, timed: bool) -> Result<Figure, Error> {
     let series = runs.iter().filter_map(|run| {
         let points = curve_points(&run.curve, metric, timed)?;
         Some(chart::LineSeries { name: format!("{} ({})", run.name, run.curve.part), points: figure::thinned(&points) })
@@ -120,7 +121,7 @@ fn figure(runs: &[OwnRun], metric: &str, axis: &str, timed: bool) -> Option<Figu
     lines(metric, axis, series.collect())
 }
 
-fn loss(runs: &[OwnRun]) -> Option<Figure> {
+fn loss(runs: &[OwnRun]) -> Result<Figure, Error> {
     let series = runs.iter().map(|run| {
         let points = run
             .curve
@@ -134,7 +135,7 @@ fn loss(runs: &[OwnRun]) -> Option<Figure> {
     lines("training loss", "epochs", series.collect())
 }
 
-fn lines(what: &str, axis: &str, series: Vec<chart::LineSeries>) -> Option<Figure> {
+fn lines(what: &str, axis: &str, series: Vec<chart::LineSeries>) -> Result<Figure, Error> {
     let caption = format!("{what} by {axis}.");
     let lines = chart::Lines { series, log_x: false, references: Vec::new() };
     let labels = figure::labels(&format!("{what}-{axis}"), &caption, axis, what);

@@ -1,6 +1,7 @@
 //! What the report shows of one experiment: tables, figures and sentences, one after another.
 
 use super::tabular::Tabular;
+use crate::Error;
 use serde::Serialize;
 
 /// A part of the report.
@@ -59,6 +60,22 @@ pub struct Figure {
 }
 
 impl Section {
+    /// Adds figures side by side; what cannot be drawn becomes a gap.
+    pub fn draw(&mut self, figures: Vec<Result<Figure, Error>>) {
+        let mut drawn = Vec::new();
+        for figure in figures {
+            match figure {
+                Ok(figure) => drawn.push(figure),
+                Err(error) => self.gaps.push(error.to_string()),
+            }
+        }
+        match drawn.len() {
+            0 => {}
+            1 => self.blocks.extend(drawn.into_iter().map(Block::Figure)),
+            _ => self.blocks.push(Block::Panels(drawn)),
+        }
+    }
+
     /// The tables, folded ones too.
     pub fn tables(&self) -> impl Iterator<Item = &Tabular> {
         self.blocks.iter().filter_map(|block| match block {

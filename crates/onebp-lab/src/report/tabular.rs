@@ -38,6 +38,8 @@ pub enum Kind {
     Ours,
     /// The paper's numbers for the row above.
     Paper,
+    /// More about the row above.
+    Detail,
     /// A heading of the rows below.
     Group,
     /// What follows from the rows above.
@@ -50,6 +52,7 @@ impl Kind {
         match self {
             Self::Ours => "ours",
             Self::Paper => "paper",
+            Self::Detail => "detail",
             Self::Group => "group",
             Self::Summary => "summary",
         }
@@ -119,9 +122,11 @@ pub fn seconds(value: f64) -> String {
 pub struct Record {
     /// Name of the table.
     pub table: String,
-    /// Label of the row.
+    /// The heading above the row.
+    pub group: String,
+    /// Label of the row; that of the row above for the paper's numbers beside it.
     pub row: String,
-    /// `ours`, `paper` or `summary`.
+    /// `ours`, `paper`, `detail` or `summary`.
     pub kind: &'static str,
     /// Head of the column.
     pub column: String,
@@ -129,6 +134,8 @@ pub struct Record {
     pub value: Option<f64>,
     /// As it is printed.
     pub text: String,
+    /// What is printed behind it: a deviation, a difference.
+    pub detail: String,
 }
 
 impl Tabular {
@@ -148,7 +155,7 @@ impl Tabular {
 
     /// As Markdown.
     pub fn markdown(&self) -> String {
-        let cell = |text: &str| text.replace('|', "\\|");
+        let cell = |text: &str| text.replace('|', "\\|").replace('<', "&lt;").replace('\n', " ");
         let mut text = format!("**{}**\n\n| |", self.caption);
         for column in &self.columns {
             let _ = write!(text, " {} |", cell(column));
@@ -200,24 +207,38 @@ impl Tabular {
             }
             text.push_str(" \\\\\n");
         }
-        text.push_str("\\bottomrule\n\\end{tabular}\n\\end{table}\n");
+        text.push_str("\\bottomrule\n\\end{tabular}\n");
+        for note in &self.notes {
+            let _ = writeln!(text, "\\par\\footnotesize {}", latex(note));
+        }
+        let _ = writeln!(text, "\\label{{tab:{}}}\n\\end{{table}}", self.name);
         text
     }
 
     /// One record for each entry that is there.
     pub fn records(&self) -> Vec<Record> {
-        let of = |line: &Line| -> Vec<Record> {
+        let (mut group, mut ours) = (String::new(), String::new());
+        let mut records = Vec::new();
+        for line in &self.rows {
+            match line.kind {
+                Kind::Group => group.clone_from(&line.label),
+                Kind::Ours => ours.clone_from(&line.label),
+                _ => {}
+            }
+            let beside = line.kind == Kind::Paper && line.label == "paper";
             let record = |(column, entry): (&String, &Entry)| Record {
                 table: self.name.clone(),
-                row: line.label.clone(),
+                group: group.clone(),
+                row: if beside { ours.clone() } else { line.label.clone() },
                 kind: line.kind.class(),
                 column: column.clone(),
                 value: entry.value,
-                text: joined(&[&entry.text, &entry.detail]),
+                text: entry.text.clone(),
+                detail: entry.detail.clone(),
             };
-            self.columns.iter().zip(&line.entries).map(record).collect()
-        };
-        self.rows.iter().filter(|line| line.kind != Kind::Group).flat_map(of).collect()
+            records.extend(self.columns.iter().zip(&line.entries).map(record));
+        }
+        records
     }
 }
 
@@ -228,7 +249,7 @@ fn joined(words: &[&str]) -> String {
 
 /// Text for LaTeX.
 fn latex(text: &str) -> String {
-    let mut out = String::new();
+    let (mut out, mut code) = (String::new(), false);
     for c in text.chars() {
         match c {
             '&' | '%' | '$' | '#' | '_' | '{' | '}' => out.extend(['\\', c]),
@@ -238,8 +259,18 @@ fn latex(text: &str) -> String {
             '±' => out.push_str("$\\pm$"),
             '×' => out.push_str("$\\times$"),
             '≤' => out.push_str("$\\le$"),
+            '<' | '>' | '|' => out.extend(['$', c, '$']),
+            // What comes first in a cell could be taken for an argument.
+            '[' => out.push_str("{[}"),
+            '`' => {
+                out.push_str(if code { "}" } else { "\\texttt{" });
+                code = !code;
+            }
             _ => out.push(c),
         }
+    }
+    if code {
+        out.push('}');
     }
     out
 }
@@ -282,11 +313,11 @@ mod tests {
             text.contains("\\caption{100 \\% of it}") && text.contains("a\\_b & .4000 $\\pm$.0010 & 1.2 \\\\"),
             "{text}"
         );
-        assert!(text.contains("c|d & \\textbf{.5000} &  \\\\") && text.contains("\\multicolumn{3}{l}{\\emph{Loss}}"));
+        assert!(text.contains("c$|$d & \\textbf{.5000} &  \\\\") && text.contains("\\multicolumn{3}{l}{\\emph{Loss}}"));
         let records = table().records();
         assert_eq!(records.len(), 4);
         assert_eq!((records[0].column.as_str(), records[0].value), ("P@5", Some(0.4)));
-        assert_eq!(records[3].kind, "paper");
+        assert_eq!((records[3].kind, records[3].row.as_str(), records[3].group.as_str()), ("paper", "c|d", "Loss"));
     }
 
     #[test]

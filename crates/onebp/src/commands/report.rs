@@ -63,10 +63,11 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
 /// A run failure where it holds no run, or nothing was evaluated yet.
 fn read(folder: &Path, facts: &mut Vec<(String, String)>) -> Result<OwnRun, Failure> {
     let options = run_folder::read_options(folder)?;
-    let name = folder.file_name().map_or_else(|| folder.display().to_string(), |name| name.to_string_lossy().into());
+    // The path, for folders of one name may lie in different places.
+    let name = folder.display().to_string();
     let (curve, ..) = curve(folder)?;
     let Some(&epoch) = curve.epoch.last() else {
-        let problem = "no epoch has been evaluated yet; wait for the first";
+        let problem = "no epoch has been evaluated; wait for the first, or find out by --resume why there is none";
         return Err(Failure::new(Exit::Run, format!("{}: {problem}", folder.display())));
     };
     let path = folder.join("summary.json");

@@ -29,8 +29,8 @@ pub fn lab() -> Place {
     );
     place.file(
         "experiments/paper.json",
-        r#"{"source": "hand", "rows": [{"data": "ratings", "row": "mf", "P@5": 0.5}],
-            "suspicious": [{"data": "ratings", "row": "mf", "columns": ["P@5"], "reason": "too round"}]}"#,
+        r#"{"source": "hand", "rows": [{"data": "./ratings.csv", "row": "mf", "P@5": 0.5}],
+            "suspicious": [{"data": "./ratings.csv", "row": "mf", "columns": ["P@5"], "reason": "too round"}]}"#,
     );
     place.file(
         "experiments/sweep.toml",
@@ -63,7 +63,7 @@ fn a_grid_is_run_once_and_reported() {
     assert_eq!(results.len(), 6, "{results:?}");
     assert!(results[0].starts_with("mf-paper-2022-") && results[0].ends_with(".json"));
     let again = place.ok(RUN);
-    assert!(again.stderr.contains("all 6 runs are finished"), "{}", again.stderr);
+    assert!(again.stderr.contains("everything is finished"), "{}", again.stderr);
     let list = place.ok("experiment list");
     assert!(list.stdout.contains("small\t4/4\tTable 9: small"), "{}", list.stdout);
     let status = place.ok("experiment status small --json");
@@ -88,12 +88,72 @@ fn a_grid_is_run_once_and_reported() {
         assert!(!place.read(&format!("out/tables/small-ratings-paper.{ending}")).is_empty());
     }
     let csv = place.read("out/tables/small-ratings-paper.csv");
-    assert!(csv.starts_with("row,kind,column,value,text\n") && csv.contains("\npaper,paper,P@5,0.5,"), "{csv}");
-    let tests = place.read("out/tables/small-ratings-tests.md");
+    assert!(
+        csv.starts_with("group,row,kind,column,value,text,detail\n") && csv.contains("<two>,paper,P@5,0.5,.5000,"),
+        "{csv}"
+    );
+    let tests = place.read("out/tables/small-ratings-validated-tests.md");
     assert!(tests.contains("95 % interval"), "{tests}");
     assert_eq!(
         place.ok("experiment report small --markdown").stdout,
         place.ok("experiment report small --markdown").stdout
+    );
+}
+
+/// Experiments that share a run add to what is measured of it, and do not undo each other.
+#[test]
+fn measurements_add_up() {
+    let place = lab();
+    let small = place.read("experiments/small.toml");
+    place.file("experiments/more.toml", small.replace("per-user", "types").replace("Table 9", "Table 10"));
+    let genres = small.replace("per-user", "genres").replace("[\"paper\", \"validated\"]", "[\"paper\"]");
+    place.file("experiments/genres.toml", genres);
+    place.ok(&format!("{RUN} small"));
+    let more = place.ok(&format!("{RUN} more"));
+    assert!(more.stderr.contains("4 of 4 runs are to be done"), "{}", more.stderr);
+    for name in ["small", "more"] {
+        let again = place.ok(&format!("{RUN} {name}"));
+        assert!(again.stderr.contains("everything is finished"), "{name}: {}", again.stderr);
+    }
+    // What cannot be measured is told, and costs nothing of the rest.
+    let unknown = place.run(&format!("{RUN} genres"));
+    assert!(
+        unknown.code == 3 && unknown.stderr.contains("genres of the items are not known; put u.item"),
+        "{}",
+        unknown.stderr
+    );
+    let status = place.ok("experiment status genres");
+    assert!(
+        status.stdout.contains("\tunmeasured\t") && status.stdout.contains("genres could not be measured"),
+        "{}",
+        status.stdout
+    );
+    assert_eq!(place.run(&format!("{RUN} genres")).code, 3, "not again without --retry");
+    assert!(place.ok("experiment status small").stdout.contains("\tfinished\t"));
+}
+
+/// Runs on data that has changed under its name are other runs, and are not averaged with the old ones.
+#[test]
+fn results_of_other_data_are_told_apart() {
+    let place = lab();
+    place.ok(&format!("{RUN} small --protocols paper"));
+    let value = |place: &Place| {
+        let report = place.ok("experiment report small --protocols paper --json");
+        serde_json::from_str::<serde_json::Value>(&report.stdout).unwrap()[0]["blocks"].to_string()
+    };
+    let before = value(&place);
+    place.file("ratings.csv", ratings().replace("u1,", "u2,"));
+    let again = place.ok(&format!("{RUN} small --protocols paper"));
+    assert!(again.stderr.contains("2 of 2 runs are to be done"), "{}", again.stderr);
+    assert_ne!(value(&place), before);
+    place.file("ratings.csv", ratings());
+    assert_eq!(value(&place), before, "the data decides which results are meant");
+    std::fs::remove_file(place.path().join("ratings.csv")).unwrap();
+    let refused = place.run("experiment report small --protocols paper");
+    assert!(
+        refused.code == 5 && refused.stderr.contains("results of different data under this name"),
+        "{}",
+        refused.stderr
     );
 }
 
@@ -144,7 +204,8 @@ fn failures_are_kept_and_shown() {
     let status = place.ok("experiment status small --protocols paper");
     assert!(status.stdout.contains("\tfailed\t") && status.stdout.contains("\tfinished\t"), "{}", status.stdout);
     assert!(place.ok("experiment list small --protocols paper").stdout.contains("1/2, 1 failed"));
-    let skipped = place.ok(&format!("{RUN} small --protocols paper"));
+    let skipped = place.run(&format!("{RUN} small --protocols paper"));
+    assert_eq!(skipped.code, 5, "{}", skipped.stderr);
     assert!(skipped.stderr.contains("skipped, it failed before: ratings mf, paper"), "{}", skipped.stderr);
     assert_eq!(place.run(&format!("{RUN} small --protocols paper --retry")).code, 6);
     place.ok("experiment report small --protocols paper");

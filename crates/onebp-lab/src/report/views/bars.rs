@@ -3,11 +3,10 @@
 use super::comparison;
 use crate::{
     chart,
-    experiment::short_name,
     report::{
         figure,
         gathered::{Gathered, Place},
-        section::{Block, Section},
+        section::Section,
     },
 };
 
@@ -31,9 +30,9 @@ pub fn show(gathered: &Gathered<'_>, section: &mut Section) {
         let series: Vec<_> = series.collect();
         let bars = chart::Bars { groups: metrics.clone(), series, paper: "paper".into(), references: Vec::new() };
         let caption = format!("{data}, protocol `{protocol}`; whiskers are standard deviations over seeds.");
-        let id = format!("{}-{}-{protocol}", gathered.experiment.name, short_name(data));
+        let id = gathered.name(data, protocol);
         let labels = figure::labels(&id, &caption, "", "value on test");
-        section.blocks.extend(figure::of(caption, chart::bars(&labels, &bars)).map(Block::Figure));
+        section.draw(vec![figure::of(caption, chart::bars(&labels, &bars))]);
     }
     comparison::show(gathered, section);
 }

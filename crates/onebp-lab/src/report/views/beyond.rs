@@ -2,7 +2,7 @@
 
 use super::comparison;
 use crate::{
-    experiment::{Measure, Row, short_name},
+    experiment::{Measure, Row},
     measures::BeyondAccuracy,
     report::{
         gathered::Gathered,
@@ -28,7 +28,7 @@ pub fn show(gathered: &Gathered<'_>, section: &mut Section) {
         if found.is_empty() {
             continue;
         }
-        let name = format!("{}-{}-{protocol}", gathered.experiment.name, short_name(data));
+        let name = gathered.name(data, protocol);
         let caption = format!("{data}, protocol `{protocol}`");
         section.blocks.push(Block::Table(lists(&name, &caption, &found)));
         section.blocks.push(Block::Table(users(&name, &caption, &found)));
@@ -104,7 +104,7 @@ fn items(name: &str, caption: &str, found: &[(&Row, BeyondAccuracy)]) -> Tabular
         let listed = beyond.items.iter().rev().map(|group| Entry::share(Some(group.listed)));
         table.rows.push(Line {
             label: format!("{}, share of lists", row.label()),
-            kind: Kind::Paper,
+            kind: Kind::Detail,
             entries: listed.collect(),
         });
     }

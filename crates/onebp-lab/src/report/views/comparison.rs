@@ -35,7 +35,7 @@ fn table(gathered: &Gathered<'_>, data: &str, protocol: &str) -> Tabular {
     let rows = gathered.rows(data, protocol);
     let place = |row: &'_ Row| (data, protocol, row.name.clone());
     let mut table = Tabular {
-        name: format!("{}-{}-{protocol}", experiment.name, short_name(data)),
+        name: gathered.name(data, protocol),
         columns: metrics.iter().cloned().chain([TIME.to_string()]).collect(),
         ..Tabular::default()
     };
@@ -52,7 +52,7 @@ fn table(gathered: &Gathered<'_>, data: &str, protocol: &str) -> Tabular {
         let results = gathered.results(place);
         runs = (runs.0.min(results.len()), runs.1.max(results.len()));
         // Runs that shared the machine tell nothing about time.
-        let alone = results.iter().filter(|result| result.machine.jobs <= 1);
+        let alone = results.iter().filter(|result| result.machine.jobs <= 1 && !row.untrained);
         let times: Vec<f64> = alone.map(|result| result.seconds_per_epoch).collect();
         let entries = metrics.iter().map(|metric| entry(gathered.mean(place, metric)));
         let time = Mean::of(&times).map(|mean| Entry {
@@ -69,7 +69,7 @@ fn table(gathered: &Gathered<'_>, data: &str, protocol: &str) -> Tabular {
             .iter()
             .map(|metric| {
                 let value = gathered.published(data, &row.name, metric);
-                let doubt = gathered.paper.suspicion(short_name(data), &row.name, metric).map(str::to_string);
+                let doubt = gathered.paper.suspicion(gathered.called(data), &row.name, metric).map(str::to_string);
                 if let Some(doubt) = doubt.as_ref().filter(|_| value.is_some()) {
                     doubts.push(format!("{}, {metric}: {doubt}", row.label()));
                 }
@@ -120,7 +120,7 @@ fn table(gathered: &Gathered<'_>, data: &str, protocol: &str) -> Tabular {
 fn published_elsewhere(gathered: &Gathered<'_>, data: &str) -> Vec<Line> {
     let experiment = gathered.experiment;
     let others = gathered.paper.rows.iter();
-    let others = others.filter(|own| own.data == short_name(data) && experiment.row(&own.row).is_none());
+    let others = others.filter(|own| own.data == gathered.called(data) && experiment.row(&own.row).is_none());
     let line = |own: &crate::paper::PaperRow| {
         let entries = experiment.metrics.iter().map(|metric| match own.values.get(metric) {
             Some(&value) => Entry::share(Some(value)),
@@ -165,7 +165,9 @@ fn improvement(gathered: &Gathered<'_>, data: &str, protocol: &str, rows: &[&Row
         });
         paper.map_or(entry.clone(), |(ratio, _)| entry.with(format!("({})", percent(ratio))))
     });
-    let label = format!("{} over the best other (paper)", gathered.experiment.row(champion)?.label());
+    let published = |row: &&Row| gathered.published(data, &row.name, gathered.experiment.metrics.first()?);
+    let beside = if rows.iter().any(|row| published(row).is_some()) { " (paper)" } else { "" };
+    let label = format!("{} over the best other{beside}", gathered.experiment.row(champion)?.label());
     Some(Line { label, kind: Kind::Summary, entries: entries.collect() })
 }
 
@@ -202,41 +204,76 @@ fn finding(gathered: &Gathered<'_>, data: &str, protocol: &str) -> Option<String
     ))
 }
 
-/// Paired tests of the champion against every other row, user by user, on the runs of the first seed.
+/// Paired tests of the champion against every other row, user by user, on runs of one seed.
 fn tests(gathered: &Gathered<'_>, data: &str) -> Option<Tabular> {
-    let champion = gathered.experiment.champion.as_deref()?;
+    let champion = gathered.experiment.row(gathered.experiment.champion.as_deref()?)?;
     // The protocol that makes claims, where it was run.
-    let protocols = gathered.protocols();
+    let protocols = gathered.tables().into_iter().filter(|(own, ..)| *own == data).map(|(_, protocol, _)| protocol);
+    let protocols: Vec<&str> = protocols.collect();
     let protocol = protocols.iter().find(|name| **name == "validated").or_else(|| protocols.first())?;
-    let rows = gathered.rows(data, protocol);
-    let measured: Vec<(&Row, PerUserValues)> = gathered.measured(data, protocol, &rows, Measure::PerUser);
-    let (champion, own) = measured.iter().find(|(row, _)| row.name == champion)?;
-    let (label, own) = (champion.label(), own.get(TESTED)?);
-    let mut rows = Vec::new();
-    for (row, other) in measured.iter().filter(|(row, _)| row.name != champion.name) {
-        let Some(other) = other.get(TESTED) else { continue };
-        let Ok(test) = significance::compare(&own, &other, &BootstrapSettings::default()) else { continue };
-        rows.push(Line {
-            label: row.label().into(),
-            kind: Kind::Ours,
-            entries: vec![
-                Entry::share(Some(test.difference)),
-                Entry::text(test.bootstrap.interval.map(share).join(" to ")),
-                probability(test.wilcoxon.p),
-                probability(test.bootstrap.p),
-            ],
-        });
-    }
+    let label = champion.label();
+    let wanted = gathered.experiment.wanted(Measure::PerUser);
+    let values = |result: &crate::CellResult| result.measurement::<PerUserValues>(&wanted)?.get(TESTED);
+    let runs = |row: &Row| gathered.results(Place { data, protocol, row: &row.name, at: None });
+    // Seeds may split the data differently: only runs of the same pairs can be compared user by user.
+    let compared = |row| {
+        let pairs = runs(champion).into_iter().flat_map(|own| runs(row).into_iter().map(move |other| (own, other)));
+        let mut alike =
+            pairs.filter(|(own, other)| own.seed() == other.seed() && own.data_fingerprint == other.data_fingerprint);
+        let (seed, own, other) = alike.find_map(|(own, other)| Some((own.seed()?, values(own)?, values(other)?)))?;
+        Some((row, seed, significance::compare(&own, &other, &BootstrapSettings::default()).ok()?))
+    };
+    let others = gathered.rows(data, protocol).into_iter().filter(|row| row.name != champion.name);
+    let tested: Vec<_> = others.filter_map(compared).collect();
+    let corrected = holm(&tested.iter().map(|(_, _, test)| test.wilcoxon.p).collect::<Vec<_>>());
+    let line = |((row, seed, test), corrected): (&(&Row, u64, significance::Comparison), f64)| Line {
+        label: row.label().into(),
+        kind: Kind::Ours,
+        entries: vec![
+            Entry::share(Some(test.difference)),
+            Entry::text(test.bootstrap.interval.map(share).join(" to ")),
+            probability(test.wilcoxon.p),
+            probability(corrected),
+            probability(test.bootstrap.p),
+            Entry::number(*seed as f64, 0),
+        ],
+    };
+    let rows: Vec<Line> = tested.iter().zip(corrected).map(line).collect();
     (!rows.is_empty()).then(|| Tabular {
-        name: format!("{}-{}-tests", gathered.experiment.name, short_name(data)),
-        caption: format!("{label} minus each other row, {TESTED} user by user, {data}, protocol `{protocol}`, first seed."),
-        columns: ["difference", "95 % interval", "p, Wilcoxon", "p, bootstrap"].map(str::to_string).to_vec(),
+        name: format!("{}-tests", gathered.name(data, protocol)),
+        caption: format!("{label} minus each other row, {TESTED} user by user, {data}, protocol `{protocol}`."),
+        columns: ["difference", "95 % interval", "p, Wilcoxon", "the same, Holm", "p, bootstrap", "seed"].map(str::to_string).to_vec(),
         rows,
-        notes: vec!["Paired over users: signed-rank test, and 10,000 resamples of the users. One seed each: what the seed changes is not in it.".into()],
+        notes: vec!["Paired over users: signed-rank test, also corrected for the number of rows (Holm), and 10,000 resamples of the users, whose smallest p is .0002. One seed each: what the seed changes is not in it.".into()],
     })
 }
 
 /// A p value; the smallest ones as a bound.
 fn probability(p: f64) -> Entry {
     if p < 1e-4 { Entry { text: "< .0001".into(), value: Some(p), ..Entry::default() } } else { Entry::share(Some(p)) }
+}
+
+/// p values of several tests, corrected for their number: with m of them ascending, p_i (m - i + 1), never below an earlier one
+/// (Holm, Scandinavian Journal of Statistics 1979).
+fn holm(p: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..p.len()).collect();
+    order.sort_by(|&a, &b| p[a].total_cmp(&p[b]));
+    let (mut corrected, mut largest) = (vec![0.0; p.len()], 0f64);
+    for (rank, &test) in order.iter().enumerate() {
+        largest = largest.max(p[test] * (p.len() - rank) as f64).min(1.0);
+        corrected[test] = largest;
+    }
+    corrected
+}
+
+#[cfg(test)]
+mod tests_of_tests {
+    use super::holm;
+
+    #[test]
+    fn holm_by_hand() {
+        assert_eq!(holm(&[0.01, 0.04, 0.03]), [0.03, 0.06, 0.06]);
+        assert_eq!(holm(&[0.9, 0.8]), [1.0, 1.0]);
+        assert!(holm(&[]).is_empty());
+    }
 }

@@ -1,8 +1,7 @@
 //! Quality against epochs and against seconds of training.
 
 use crate::{
-    chart,
-    experiment::short_name,
+    Error, chart,
     report::{
         figure,
         gathered::{Gathered, Place},
@@ -20,9 +19,8 @@ pub fn show(gathered: &Gathered<'_>, section: &mut Section) {
     for (data, protocol, _) in gathered.tables() {
         for metric in &gathered.experiment.metrics {
             let panels = [("epochs", false), ("seconds of training", true)];
-            let figures =
-                panels.iter().filter_map(|(axis, timed)| figure(gathered, data, protocol, metric, axis, *timed));
-            section.blocks.push(Block::Panels(figures.collect()));
+            let figures = panels.iter().map(|(axis, timed)| figure(gathered, data, protocol, metric, axis, *timed));
+            section.draw(figures.collect());
         }
         let Some(metric) = gathered.experiment.metrics.last() else { continue };
         let table = table(gathered, data, protocol, metric);
@@ -43,22 +41,22 @@ fn figure(
     metric: &str,
     axis: &str,
     timed: bool,
-) -> Option<Figure> {
+) -> Result<Figure, Error> {
     let curves = gathered
         .rows(data, protocol)
         .into_iter()
         .filter_map(|row| Some((row.label(), curve(gathered, data, protocol, &row.name)?)));
     let curves: Vec<(&str, &Curve)> = curves.collect();
     let series = curves.iter().filter_map(|(label, curve)| {
-        Some(chart::LineSeries {
-            name: label.to_string(),
-            points: figure::thinned(&curve_points(curve, metric, timed)?),
-        })
+        // The axis is logarithmic.
+        let points: Vec<_> = curve_points(curve, metric, timed)?.into_iter().filter(|[x, _]| *x > 0.0).collect();
+        Some(chart::LineSeries { name: label.to_string(), points: figure::thinned(&points) })
     });
+    let series = series.filter(|series| !series.points.is_empty());
     let part = curves.first().map_or("", |(_, curve)| &curve.part);
     let caption = format!("{metric} on {part} by {axis}, {data}, protocol `{protocol}`.");
     let lines = chart::Lines { series: series.collect(), log_x: true, references: Vec::new() };
-    let id = format!("{}-{}-{protocol}-{metric}-{axis}", gathered.experiment.name, short_name(data));
+    let id = format!("{}-{metric}-{axis}", gathered.name(data, protocol));
     figure::of(caption.clone(), chart::lines(&figure::labels(&id, &caption, axis, metric), &lines))
 }
 
@@ -77,7 +75,7 @@ fn table(gathered: &Gathered<'_>, data: &str, protocol: &str, metric: &str) -> T
     let values = |row: &str| curve(gathered, data, protocol, row).and_then(|curve| curve.metrics.get(metric));
     let best = rows.iter().filter_map(|row| values(&row.name)).flatten().copied().fold(0.0, f64::max);
     let mut table = Tabular {
-        name: format!("{}-{}-{protocol}", gathered.experiment.name, short_name(data)),
+        name: gathered.name(data, protocol),
         caption: format!(
             "Seconds of training until {metric} first reaches a share of {}, the best of all rows, {data}, protocol `{protocol}`, first seed.",
             share(best)
@@ -101,8 +99,8 @@ fn table(gathered: &Gathered<'_>, data: &str, protocol: &str, metric: &str) -> T
         let top = values.iter().copied().fold(0.0, f64::max);
         let epoch =
             values.iter().position(|&value| value == top).and_then(|at| curve.epoch.get(at)).copied().unwrap_or(0);
-        let per_epoch =
-            curve.seconds.last().copied().unwrap_or(0.0) / f64::from(curve.epoch.last().copied().unwrap_or(1));
+        let results = gathered.results(Place { data, protocol, row: &row.name, at: None });
+        let per_epoch = results.first().map_or(0.0, |result| result.seconds_per_epoch);
         let entries = SHARES.iter().map(until).chain([
             Entry::share(Some(top)),
             Entry::number(f64::from(epoch), 0),

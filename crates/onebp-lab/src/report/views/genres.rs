@@ -3,7 +3,7 @@
 use crate::{
     analysis::genres::{Distance, GenreRetrieval, GenreScore},
     chart,
-    experiment::{Measure, Row, short_name},
+    experiment::{Measure, Row},
     report::{
         figure,
         gathered::{Gathered, Mean, Place},
@@ -27,7 +27,7 @@ pub fn counts(gathered: &Gathered<'_>, section: &mut Section) {
         let found = rows.first().and_then(|row| retrievals(gathered, data, protocol, row).into_iter().next());
         let Some(cutoff) = found.and_then(|run| run.into_iter().next()) else { continue };
         let mut table = Tabular {
-            name: format!("{}-{}", gathered.experiment.name, short_name(data)),
+            name: gathered.name(data, protocol),
             caption: format!("{}: items of each genre, {data}.", gathered.experiment.title),
             columns: vec!["items".into(), "paper".into()],
             ..Tabular::default()
@@ -41,7 +41,9 @@ pub fn counts(gathered: &Gathered<'_>, section: &mut Section) {
                 vec![Entry::number(items, 0), paper.map_or_else(Entry::default, |paper| Entry::number(paper, 0))];
             table.rows.push(Line { label: score.genre.clone(), kind: Kind::Ours, entries });
         }
+        let compared = table.rows.iter().any(|line| line.entries[1].value.is_some());
         section.findings.push(match differ {
+            _ if !compared => format!("{data}: {} labels.", cutoff.overall.items),
             0 => format!("{data}: {} labels; every count is the paper's.", cutoff.overall.items),
             differ => format!("{data}: {} labels; {differ} counts differ from the paper's.", cutoff.overall.items),
         });
@@ -64,7 +66,7 @@ pub fn table(gathered: &Gathered<'_>, section: &mut Section) {
 /// F1 of every genre as bars: Figure 6.
 pub fn bars(gathered: &Gathered<'_>, section: &mut Section) {
     each(gathered, |data, protocol, rows, cutoffs| {
-        let figures = cutoffs.iter().filter_map(|&k| {
+        let figures = cutoffs.iter().map(|&k| {
             let genres = genres(gathered, data, protocol, rows, k);
             let series = rows.iter().map(|row| {
                 let mean = |genre: &String| mean(gathered, data, protocol, row, genre, k, "P");
@@ -82,16 +84,16 @@ pub fn bars(gathered: &Gathered<'_>, section: &mut Section) {
                 references: Vec::new(),
             };
             let caption =
-                format!("P@{k}: share of the {k} films nearest to a genre's mean vector that carry the genre, {data}.");
+                format!("P@{k}: share of the {k} films nearest to a genre's mean vector that carry the genre, {data}, protocol `{protocol}`.");
             let labels = figure::labels(
-                &format!("{}-{}-{k}", gathered.experiment.name, short_name(data)),
+                &format!("{}-{k}", gathered.name(data, protocol)),
                 &caption,
                 "",
                 &format!("P@{k}"),
             );
             figure::of(caption, chart::bars(&labels, &bars))
         });
-        section.blocks.extend(figures.map(Block::Figure));
+        section.draw(figures.collect());
         section.findings.extend(finding(gathered, data, protocol, rows, cutoffs));
     });
 }
@@ -120,15 +122,16 @@ fn by_distance(
     distance: Distance,
 ) -> Vec<Vec<GenreRetrieval>> {
     let results = gathered.results(Place { data, protocol, row: &row.name, at: None });
-    let found = results.into_iter().filter_map(|result| result.measurement::<Vec<GenreRetrieval>>(Measure::Genres));
+    let wanted = gathered.experiment.wanted(Measure::Genres);
+    let found = results.into_iter().filter_map(|result| result.measurement::<Vec<GenreRetrieval>>(&wanted));
     found.map(|run| run.into_iter().filter(|cutoff| cutoff.distance == distance).collect()).collect()
 }
 
 /// All genres together by other distances.
 fn distances(gathered: &Gathered<'_>, data: &str, protocol: &str, rows: &[&Row], cutoffs: &[usize]) -> Tabular {
     let mut table = Tabular {
-        name: format!("{}-{}-{protocol}-distances", gathered.experiment.name, short_name(data)),
-        caption: format!("Precision of all genres together by what counts as near, {data}."),
+        name: format!("{}-distances", gathered.name(data, protocol)),
+        caption: format!("Precision of all genres together by what counts as near, {data}, protocol `{protocol}`."),
         columns: cutoffs.iter().map(|k| format!("P@{k}")).collect(),
         ..Tabular::default()
     };
@@ -202,9 +205,9 @@ fn entry(mean: Option<Mean>) -> Entry {
 fn overall(gathered: &Gathered<'_>, data: &str, protocol: &str, rows: &[&Row], cutoffs: &[usize]) -> Tabular {
     let columns: Vec<(usize, &str)> = cutoffs.iter().flat_map(|&k| SCORES.map(|score| (k, score))).collect();
     let mut table = Tabular {
-        name: format!("{}-{}-{protocol}", gathered.experiment.name, short_name(data)),
+        name: gathered.name(data, protocol),
         caption: format!(
-            "{}: all genres together (micro-averaged), {data}, tables of the best epoch by NDCG@20.",
+            "{}: all genres together (micro-averaged), {data}, protocol `{protocol}`, tables of the best epoch by NDCG@20.",
             gathered.experiment.title
         ),
         columns: columns.iter().map(|(k, score)| format!("{score}@{k}")).collect(),
@@ -232,8 +235,10 @@ fn overall(gathered: &Gathered<'_>, data: &str, protocol: &str, rows: &[&Row], c
 fn by_genre(gathered: &Gathered<'_>, data: &str, protocol: &str, rows: &[&Row], k: usize) -> Tabular {
     let columns: Vec<(&Row, &str)> = rows.iter().flat_map(|row| SCORES.map(|score| (*row, score))).collect();
     let mut table = Tabular {
-        name: format!("{}-{}-{protocol}-top-{k}", gathered.experiment.name, short_name(data)),
-        caption: format!("Every genre, the {k} nearest items, {data}; the paper's value behind ours."),
+        name: format!("{}-top-{k}", gathered.name(data, protocol)),
+        caption: format!(
+            "Every genre, the {k} nearest items, {data}, protocol `{protocol}`; the paper's value behind ours."
+        ),
         columns: columns.iter().map(|(row, score)| format!("{score}, {}", row.label())).collect(),
         ..Tabular::default()
     };
@@ -263,5 +268,5 @@ fn finding(gathered: &Gathered<'_>, data: &str, protocol: &str, rows: &[&Row], c
     });
     let words: Vec<String> = words.collect();
     (!words.is_empty())
-        .then(|| format!("{data}, {} against {}: {}.", champion.label(), other.label(), words.join(", ")))
+        .then(|| format!("{data}, `{protocol}`, {} against {}: {}.", champion.label(), other.label(), words.join(", ")))
 }

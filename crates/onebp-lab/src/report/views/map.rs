@@ -1,8 +1,9 @@
 //! Item vectors in two dimensions, with a user among them: Figure 4.
 
 use crate::{
+    Error,
     chart::{self, Emphasis, EmphasisMark},
-    experiment::{Measure, Row, short_name},
+    experiment::{Measure, Row},
     measures::MapOfItems,
     report::{
         figure,
@@ -25,15 +26,15 @@ const COLUMNS: [&str; 6] = [
 pub fn show(gathered: &Gathered<'_>, section: &mut Section) {
     for (data, protocol, rows) in gathered.tables() {
         let maps: Vec<(&Row, MapOfItems)> = gathered.measured(data, protocol, &rows, Measure::Map);
-        let id = format!("{}-{}-{protocol}", gathered.experiment.name, short_name(data));
-        let panels = maps.iter().filter_map(|(row, map)| panel(&format!("{id}-{}", row.name), row.label(), map));
-        section.blocks.push(Block::Panels(panels.collect()));
+        let id = gathered.name(data, protocol);
+        let panels = maps.iter().map(|(row, map)| panel(&format!("{id}-{}", row.name), row.label(), map));
+        section.draw(panels.collect());
         section.blocks.push(Block::Table(table(gathered, data, protocol, &maps)));
-        section.findings.extend(finding(data, &maps));
+        section.findings.extend(finding(data, protocol, &maps));
     }
 }
 
-fn panel(id: &str, label: &str, map: &MapOfItems) -> Option<Figure> {
+fn panel(id: &str, label: &str, map: &MapOfItems) -> Result<Figure, Error> {
     let items = map.clusters.labels.len();
     let classes = (1..=map.clusters.sizes.len()).map(|number| format!("cluster {number}"));
     let scatter = chart::Scatter {
@@ -66,9 +67,9 @@ fn table(gathered: &Gathered<'_>, data: &str, protocol: &str, maps: &[(&Row, Map
     };
     let user = maps.last().map_or("", |(_, map)| &map.user);
     Tabular {
-        name: format!("{}-{}-{protocol}", gathered.experiment.name, short_name(data)),
+        name: gathered.name(data, protocol),
         caption: format!(
-            "Clusters, and mean distances of user {user}, and of all users, to their training items of their first type and of the others, {data}."
+            "Clusters, and mean distances of user {user}, and of all users, to their training items of their first type and of the others, {data}, protocol `{protocol}`."
         ),
         columns: COLUMNS.map(str::to_string).to_vec(),
         rows: maps.iter().map(line).collect(),
@@ -77,15 +78,15 @@ fn table(gathered: &Gathered<'_>, data: &str, protocol: &str, maps: &[(&Row, Map
 }
 
 /// How much farther minority items are than majority items, for all users, by model.
-fn finding(data: &str, maps: &[(&Row, MapOfItems)]) -> Option<String> {
+fn finding(data: &str, protocol: &str, maps: &[(&Row, MapOfItems)]) -> Option<String> {
     let words = maps.iter().filter_map(|(row, map)| {
         let ratio = map.all_distances.minority? / map.all_distances.majority?;
-        Some(format!("{ratio:.2} times {}", row.label()))
+        Some(format!("{ratio:.2} {}", row.label()))
     });
     let words: Vec<String> = words.collect();
     (!words.is_empty()).then(|| {
         format!(
-            "{data}: users lie farther from their minority items than from their majority items: {}.",
+            "{data}, `{protocol}`: distance of users to their minority items over that to their majority items: {}.",
             words.join(", ")
         )
     })

@@ -30,10 +30,10 @@ pub fn show(gathered: &Gathered<'_>, section: &mut Section) {
         let whole = [of("users"), of("items"), pairs, of("train"), of("test")].map(|value| Entry::number(value, 0));
         let entries = whole.into_iter().chain([Entry::number(density, 2), Entry::number(of("item_gini"), 2)]).collect();
         table.rows.push(Line { label: data.into(), kind: Kind::Ours, entries });
-        let published = |column: &str| gathered.paper.get(short_name(data), "data", column);
+        let published = |column: &str| gathered.published(data, "data", column);
         let entries: Vec<Entry> = COLUMNS
             .iter()
-            .map(|column| match (published(column), gathered.paper.suspicion(short_name(data), "data", column)) {
+            .map(|column| match (published(column), gathered.paper.suspicion(gathered.called(data), "data", column)) {
                 (Some(value), doubt) => Entry {
                     doubt: doubt.map(str::to_string),
                     ..Entry::number(value, if column.starts_with("density") { 2 } else { 0 })
@@ -51,7 +51,7 @@ pub fn show(gathered: &Gathered<'_>, section: &mut Section) {
             ));
             table.rows.push(Line { label: "paper".into(), kind: Kind::Paper, entries });
         }
-        let doubts = gathered.paper.suspicious.iter().filter(|doubt| doubt.data == short_name(data));
+        let doubts = gathered.paper.suspicious.iter().filter(|doubt| doubt.data == gathered.called(data));
         table.notes.extend(doubts.map(|doubt| format!("{data}: {}.", doubt.reason)));
     }
     section.blocks.push(Block::Table(table));

@@ -1,8 +1,8 @@
 //! Metrics against an option that varies: Figure 5.
 
 use crate::{
-    chart,
-    experiment::short_name,
+    Error, chart,
+    experiment::Vary,
     report::{
         figure,
         gathered::{Gathered, Place},
@@ -14,8 +14,9 @@ use crate::{
 /// Adds a table and a figure for each data set and protocol.
 pub fn show(gathered: &Gathered<'_>, section: &mut Section) {
     for (data, protocol, _) in gathered.tables() {
-        let figures = gathered.experiment.metrics.iter().filter_map(|metric| figure(gathered, data, protocol, metric));
-        section.blocks.push(Block::Panels(figures.collect()));
+        let Some(vary) = &gathered.experiment.vary else { continue };
+        let figures = gathered.experiment.metrics.iter().map(|metric| figure(gathered, data, protocol, metric, vary));
+        section.draw(figures.collect());
         section.blocks.push(Block::Table(table(gathered, data, protocol)));
         section.findings.extend(findings(gathered, data, protocol));
     }
@@ -35,21 +36,17 @@ fn points(gathered: &Gathered<'_>, data: &str, protocol: &str, row: &str, metric
     places(gathered).into_iter().filter_map(at).collect()
 }
 
-fn figure(gathered: &Gathered<'_>, data: &str, protocol: &str, metric: &str) -> Option<Figure> {
-    let vary = gathered.experiment.vary.as_ref()?;
+fn figure(gathered: &Gathered<'_>, data: &str, protocol: &str, metric: &str, vary: &Vary) -> Result<Figure, Error> {
     let reference = gathered.experiment.reference.as_deref().and_then(|row| gathered.published(data, row, metric));
-    let references =
-        reference.map(|value| chart::Reference { name: "paper, Table 2".into(), value }).into_iter().collect();
-    let series = gathered.rows(data, protocol).into_iter().map(|row| chart::LineSeries {
-        name: row.label().into(),
-        points: points(gathered, data, protocol, &row.name, metric)
-            .into_iter()
-            .map(|(at, value)| [at, value])
-            .collect(),
+    let references = reference.map(|value| chart::Reference { name: "paper".into(), value }).into_iter().collect();
+    let series = gathered.rows(data, protocol).into_iter().map(|row| {
+        let points = points(gathered, data, protocol, &row.name, metric).into_iter().map(|(at, value)| [at, value]);
+        chart::LineSeries { name: row.label().into(), points: points.collect() }
     });
-    let lines = chart::Lines { series: series.collect(), log_x: vary.logarithmic, references };
+    let series = series.filter(|series| !series.points.is_empty()).collect();
+    let lines = chart::Lines { series, log_x: vary.logarithmic, references };
     let caption = format!("{metric} against {}, {data}, protocol `{protocol}`.", vary.axis);
-    let id = format!("{}-{}-{protocol}-{metric}", gathered.experiment.name, short_name(data));
+    let id = format!("{}-{metric}", gathered.name(data, protocol));
     figure::of(caption.clone(), chart::lines(&figure::labels(&id, &caption, &vary.axis, metric), &lines))
 }
 
@@ -58,7 +55,7 @@ fn table(gathered: &Gathered<'_>, data: &str, protocol: &str) -> Tabular {
     let places = places(gathered);
     let axis = experiment.vary.as_ref().map_or("", |vary| &vary.axis);
     let mut table = Tabular {
-        name: format!("{}-{}-{protocol}", experiment.name, short_name(data)),
+        name: gathered.name(data, protocol),
         caption: format!("{}: metrics by {axis}, {data}, protocol `{protocol}`.", experiment.title),
         columns: places.iter().map(|at| format!("{at}")).collect(),
         ..Tabular::default()

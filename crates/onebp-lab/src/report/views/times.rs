@@ -1,7 +1,7 @@
 //! Seconds of an epoch of every row, beside the paper's.
 
 use crate::{
-    experiment::{Row, short_name},
+    experiment::Row,
     report::{
         gathered::{Gathered, Mean, Place},
         section::{Block, Section},
@@ -59,10 +59,10 @@ fn table(gathered: &Gathered<'_>, data: &str, protocol: &str, rows: &[&Row]) -> 
         Line { label: row.label().into(), kind: Kind::Ours, entries }
     };
     Tabular {
-        name: format!("{}-{}", gathered.experiment.name, short_name(data)),
+        name: gathered.name(data, protocol),
         caption: format!(
-            "{}: median seconds of training an epoch, {data}. Paper: Table 2, on a GPU.",
-            gathered.experiment.title
+            "{}: median seconds of training an epoch, {data}. {}",
+            gathered.experiment.title, gathered.paper.source
         ),
         columns: COLUMNS.map(str::to_string).to_vec(),
         rows: rows.iter().map(line).collect(),

@@ -2,7 +2,7 @@
 
 use crate::{
     chart,
-    experiment::{Measure, Row, short_name},
+    experiment::{Measure, Row},
     measures::TypesOfAll,
     report::{
         figure,
@@ -16,8 +16,8 @@ use crate::{
 pub fn show(gathered: &Gathered<'_>, section: &mut Section) {
     for (data, protocol, rows) in gathered.tables() {
         let found: Vec<(&Row, TypesOfAll)> = gathered.measured(data, protocol, &rows, Measure::Types);
-        let id = format!("{}-{}-{protocol}", gathered.experiment.name, short_name(data));
-        let panels = found.iter().filter_map(|(row, types)| {
+        let id = gathered.name(data, protocol);
+        let panels = found.iter().map(|(row, types)| {
                 let ranks = types.sizes.len();
                 let stacked = chart::Stacked {
                     bars: types.shares.iter().map(|shares| format!("K = {}", shares.k)).collect(),
@@ -29,9 +29,9 @@ pub fn show(gathered: &Gathered<'_>, section: &mut Section) {
                 let labels = figure::labels(&format!("{id}-{}", row.name), &caption, "length of the list", "share of the list, %");
                 figure::of(caption, chart::stacked(&labels, &stacked))
             });
-        section.blocks.push(Block::Panels(panels.collect()));
+        section.draw(panels.collect());
         section.blocks.push(Block::Table(table(&id, data, &found)));
-        section.findings.extend(finding(data, &found));
+        section.findings.extend(finding(data, protocol, &found));
     }
 }
 
@@ -73,7 +73,7 @@ fn table(name: &str, data: &str, found: &[(&Row, TypesOfAll)]) -> Tabular {
     table
 }
 
-fn finding(data: &str, found: &[(&Row, TypesOfAll)]) -> Option<String> {
+fn finding(data: &str, protocol: &str, found: &[(&Row, TypesOfAll)]) -> Option<String> {
     let words = found.iter().filter_map(|(row, types)| {
         let (first, last) = (types.shares.first()?, types.shares.last()?);
         Some(format!(
@@ -88,5 +88,5 @@ fn finding(data: &str, found: &[(&Row, TypesOfAll)]) -> Option<String> {
         ))
     });
     let words: Vec<String> = words.collect();
-    (!words.is_empty()).then(|| format!("{data}: the share of the first type goes {}.", words.join(", ")))
+    (!words.is_empty()).then(|| format!("{data}, `{protocol}`: the share of the first type goes {}.", words.join(", ")))
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     chart,
-    experiment::{Measure, Row, short_name},
+    experiment::{Measure, Row},
     measures::MapOfItems,
     report::{
         figure,
@@ -30,11 +30,11 @@ pub fn show(gathered: &Gathered<'_>, section: &mut Section) {
             "Types of the {k} items recommended to user {}, {data}; types in the order of the user's training items.",
             first.user
         );
-        let id = format!("{}-{}-{protocol}", gathered.experiment.name, short_name(data));
+        let id = gathered.name(data, protocol);
         let labels = figure::labels(&id, &caption, "", "share of the list, %");
-        section.blocks.extend(figure::of(caption, chart::stacked(&labels, &stacked)).map(Block::Figure));
+        section.draw(vec![figure::of(caption, chart::stacked(&labels, &stacked))]);
         section.blocks.push(Block::Table(table(&id, data, &maps)));
-        section.findings.extend(finding(data, &maps));
+        section.findings.extend(finding(data, protocol, &maps));
     }
 }
 
@@ -71,7 +71,7 @@ fn table(name: &str, data: &str, maps: &[(&Row, MapOfItems)]) -> Tabular {
     table
 }
 
-fn finding(data: &str, maps: &[(&Row, MapOfItems)]) -> Option<String> {
+fn finding(data: &str, protocol: &str, maps: &[(&Row, MapOfItems)]) -> Option<String> {
     let words = maps.iter().filter_map(|(row, map)| {
         let minority = map.types.types.get(1..)?;
         let (listed, hits): (u32, u32) =
@@ -80,5 +80,5 @@ fn finding(data: &str, maps: &[(&Row, MapOfItems)]) -> Option<String> {
     });
     let words: Vec<String> = words.collect();
     let user = &maps.first()?.1.user;
-    Some(format!("{data}, user {user}: {}.", words.join(", ")))
+    Some(format!("{data}, `{protocol}`, user {user}: {}.", words.join(", ")))
 }

@@ -8,22 +8,20 @@ use crate::{
 };
 use onebp_data::{Dataset, Genres, Statistics};
 use onebp_lab::{
-    CellResult, Experiment,
-    experiment::Measure,
+    CellResult,
+    experiment::Wanted,
     result::{Curve, Machine, Reported, rounded},
 };
 use onebp_model::{Tables, device::Found};
-use onebp_train::{CheckpointFolder, Observer, Outcome, Parts, Row, Run, Settings, Summary, atomic};
+use onebp_train::{CheckpointFolder, Observer, Parts, Row, Run, Settings, Summary, atomic};
 use std::{collections::BTreeMap, path::Path, sync::atomic::AtomicBool};
 
 /// What a cell is computed with.
 pub struct CellRun<'a> {
     /// The cell.
     pub plan: &'a Plan,
-    /// The experiment that it is measured for.
-    pub experiment: &'a Experiment,
     /// What is measured beside metrics.
-    pub measures: &'a [Measure],
+    pub wanted: &'a [Wanted],
     /// Its data.
     pub data: &'a Dataset,
     /// Genres of its items, where they are known.
@@ -34,11 +32,21 @@ pub struct CellRun<'a> {
     pub jobs: usize,
 }
 
+/// What came of a cell.
+pub enum Outcome {
+    /// It is finished.
+    Finished(Box<CellResult>),
+    /// It was asked to stop.
+    Stopped,
+    /// Another process trains it.
+    Busy,
+}
+
 /// Digits of a curve.
 const CURVE_DIGITS: i32 = 4;
 
 impl CellRun<'_> {
-    /// Trains in `folder`, from its checkpoint where it has one, and measures; nothing where it was asked to stop.
+    /// Trains in `folder`, from its checkpoint where it has one, and measures.
     ///
     /// # Errors
     /// As `onebp train`.
@@ -47,27 +55,31 @@ impl CellRun<'_> {
         folder: &Path,
         stop: &AtomicBool,
         observer: &mut (dyn Observer + Send),
-    ) -> Result<Option<CellResult>, Failure> {
+    ) -> Result<Outcome, Failure> {
         let mut options = self.plan.options.clone();
         options.device = Some(self.found.name);
         let settings = options.settings()?;
         let parts = settings.arrange(self.data)?;
         if self.plan.cell.untrained {
-            return self.untrained(&settings, &parts).map(Some);
+            return Ok(Outcome::Finished(Box::new(self.untrained(&settings, &parts)?)));
         }
-        let Some(summary) = self.train(&settings, &options, &parts, folder, stop, observer)? else { return Ok(None) };
+        atomic::create_folder(folder)?;
+        let Ok(_lock) = run_folder::lock(folder) else { return Ok(Outcome::Busy) };
+        let Some(summary) = self.train(&settings, &options, &parts, folder, stop, observer)? else {
+            return Ok(Outcome::Stopped);
+        };
         let curve = curve(folder)?;
         let mut result = self.result(&summary.best, summary.last.iter(), &curve.0);
         result.epochs = summary.epochs;
         result.seconds_per_epoch = summary.seconds_per_epoch;
         result.seconds = curve.1;
         result.seconds_per_evaluation = curve.2;
-        if !self.measures.is_empty() {
+        if !self.wanted.is_empty() {
             let checkpoint = CheckpointFolder::open(folder).load(settings.method.loss.score())?;
             let model = checkpoint.model(settings.method, &settings.hyper, &parts.fit)?;
-            result.measurements = measure::all(self, &parts, &model.tables)?;
+            measure::all(self, &parts, &model.tables, &mut result);
         }
-        Ok(Some(result))
+        Ok(Outcome::Finished(Box::new(result)))
     }
 
     fn train(
@@ -79,13 +91,11 @@ impl CellRun<'_> {
         stop: &AtomicBool,
         observer: &mut (dyn Observer + Send),
     ) -> Result<Option<Summary>, Failure> {
-        atomic::create_folder(folder)?;
-        let _lock = run_folder::lock(folder)?;
         let run = Run::start(settings, self.data, parts, self.found, folder)?.resumed()?;
         run_folder::save_options(folder, options)?;
         match run.train(stop, observer)? {
-            Outcome::Finished(summary) => Ok(Some(*summary)),
-            Outcome::Interrupted { .. } => Ok(None),
+            onebp_train::Outcome::Finished(summary) => Ok(Some(*summary)),
+            onebp_train::Outcome::Interrupted { .. } => Ok(None),
         }
     }
 
@@ -95,7 +105,7 @@ impl CellRun<'_> {
         let tables = Tables::init(users, items, settings.hyper.dim, settings.seed);
         let last = parts.evaluate(&tables, self.found, &parts.test)?;
         let mut result = self.result(&BTreeMap::new(), last.iter(), &Curve::default());
-        result.measurements = measure::all(self, parts, &tables)?;
+        measure::all(self, parts, &tables, &mut result);
         Ok(result)
     }
 
@@ -130,6 +140,7 @@ impl CellRun<'_> {
             last: last.map(|(name, value)| (name.to_string(), rounded(value, 6))).collect(),
             curve: curve.clone(),
             measurements: BTreeMap::new(),
+            unmeasured: BTreeMap::new(),
         }
     }
 }
@@ -145,15 +156,26 @@ pub fn curve(folder: &Path) -> Result<(Curve, f64, f64), Failure> {
     let mut evaluating = 0.0;
     // Training is timed at evaluated epochs alone: those between are taken to be like them.
     let (mut training, mut epoch) = (0.0, 0);
-    for line in text.lines() {
-        let row: Row = serde_json::from_str(line)
-            .map_err(|error| Failure::new(Exit::Run, format!("{}: {error}", path.display())))?;
+    for (number, line) in (1..).zip(text.split_inclusive('\n')) {
+        let row: Row = match serde_json::from_str(line) {
+            Ok(row) => row,
+            // A run that is writing, or was killed while it wrote.
+            Err(_) if !line.ends_with('\n') => break,
+            Err(error) => {
+                let problem = format!(
+                    "{}:{number}: {}",
+                    path.display(),
+                    error.to_string().split(" at line").next().unwrap_or_default()
+                );
+                return Err(Failure::new(Exit::Run, format!("{problem}; put the file back as it was")));
+            }
+        };
         training += row.train_seconds * f64::from(row.epoch - epoch);
         evaluating += row.eval_seconds;
         epoch = row.epoch;
         curve.part = row.part;
         curve.epoch.push(row.epoch);
-        curve.seconds.push(rounded(training, 2));
+        curve.seconds.push(significant(training));
         curve.loss.push(rounded(row.loss, CURVE_DIGITS));
         for (name, value) in row.metrics.iter().filter(|(name, _)| CURVES.contains(name)) {
             curve.metrics.entry(name.to_string()).or_default().push(rounded(value, CURVE_DIGITS));
@@ -161,6 +183,11 @@ pub fn curve(folder: &Path) -> Result<(Curve, f64, f64), Failure> {
     }
     let evaluations = curve.epoch.len().max(1) as f64;
     Ok((curve, rounded(training + evaluating, 3), rounded(evaluating / evaluations, 5)))
+}
+
+/// Seconds to four digits, however few they are.
+fn significant(seconds: f64) -> f64 {
+    if seconds > 0.0 { rounded(seconds, (3 - seconds.log10().floor() as i32).max(0)) } else { seconds }
 }
 
 /// Metrics whose curves are kept.

@@ -58,14 +58,18 @@ pub fn status(selection: &Selection, terminal: Terminal) -> Result<(), Failure> 
             runs.push(Run {
                 experiment: experiment.name.clone(),
                 run: placed.cell.name(),
+                problem: match placed.failure {
+                    Some(failure) => Some(failure.problem.clone()),
+                    None => Some(placed.lacks(&experiment).join("; ")).filter(|lacks| !lacks.is_empty()),
+                },
                 state: match (placed.result, placed.failure) {
+                    (Some(_), _) if !placed.lacks(&experiment).is_empty() => "unmeasured",
                     (Some(_), _) => "finished",
                     (None, Some(_)) => "failed",
                     (None, None) => "missing",
                 },
                 epochs: placed.result.map(|result| result.epochs),
                 seconds: placed.result.map(|result| result.seconds),
-                problem: placed.failure.map(|failure| failure.problem.clone()),
             });
         }
     }
@@ -74,9 +78,12 @@ pub fn status(selection: &Selection, terminal: Terminal) -> Result<(), Failure> 
     }
     let cells = |run: &Run| {
         let seconds = run.seconds.map_or_else(String::new, |seconds| format!("{seconds:.0} s"));
-        let epochs = run.epochs.map_or_else(String::new, |epochs| format!("{epochs} epochs"));
+        let epochs = run.epochs.map_or_else(String::new, |epochs| epochs.to_string());
         let problem = run.problem.clone().unwrap_or_default();
         (run.experiment.clone(), vec![run.run.clone(), run.state.into(), epochs, seconds, problem])
     };
-    output::rows(&["experiment", "run", "state", "", "", ""], &runs.iter().map(cells).collect::<Vec<_>>())
+    output::rows(
+        &["experiment", "run", "state", "epochs", "time", "problem"],
+        &runs.iter().map(cells).collect::<Vec<_>>(),
+    )
 }

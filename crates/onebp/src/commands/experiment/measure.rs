@@ -1,6 +1,6 @@
 //! What is measured on the tables of a cell, beside its metrics.
 
-use super::{cell::CellRun, usage};
+use super::{cell::CellRun, unfit as usage};
 use crate::{
     commands::recommend,
     failure::{Exit, Failure},
@@ -21,30 +21,39 @@ use onebp_lab::{
     measures::{
         BEYOND_CUTOFFS, BeyondAccuracy, GENRE_CUTOFFS, ITEM_GROUPS, LIST, MapOfItems, TYPE_CUTOFFS, TypesOfAll,
     },
-    result::{PerUserValues, TESTED},
+    result::{CellResult, PerUserValues, TESTED},
 };
 use onebp_model::Tables;
 use onebp_train::Parts;
 use serde_json::Value;
-use std::collections::BTreeMap;
 
-/// Every measurement that the cell is to have.
+/// Puts every measurement that the cell is to have into `result`, or why it cannot be made.
+pub fn all(cell: &CellRun<'_>, parts: &Parts, tables: &Tables, result: &mut CellResult) {
+    for wanted in cell.wanted {
+        match one(&Measured { cell, parts, tables, user: wanted.user.as_deref() }, wanted.measure) {
+            Ok(value) => {
+                result.measurements.insert(wanted.key(), value);
+            }
+            Err(failure) => {
+                result.unmeasured.insert(wanted.key(), failure.to_string());
+            }
+        }
+    }
+}
+
+/// One measurement.
 ///
 /// # Errors
-/// Where one cannot be made of this data or these tables.
-pub fn all(cell: &CellRun<'_>, parts: &Parts, tables: &Tables) -> Result<BTreeMap<String, Value>, Failure> {
-    let of = Measured { cell, parts, tables };
-    let measure = |measure: &Measure| -> Result<(String, Value), Failure> {
-        let value = match measure {
-            Measure::PerUser => serde_json::to_value(of.kept()?),
-            Measure::Genres => serde_json::to_value(of.retrieved()?),
-            Measure::Map => serde_json::to_value(of.map()?),
-            Measure::Types => serde_json::to_value(of.types()?),
-            Measure::Beyond => serde_json::to_value(of.beyond()?),
-        };
-        Ok((measure.as_str().to_string(), value.map_err(Failure::unexpected)?))
+/// Where it cannot be made of this data or these tables.
+fn one(of: &Measured<'_>, measure: Measure) -> Result<Value, Failure> {
+    let value = match measure {
+        Measure::PerUser => serde_json::to_value(of.kept()?),
+        Measure::Genres => serde_json::to_value(of.retrieved()?),
+        Measure::Map => serde_json::to_value(of.map()?),
+        Measure::Types => serde_json::to_value(of.types()?),
+        Measure::Beyond => serde_json::to_value(of.beyond()?),
     };
-    cell.measures.iter().map(measure).collect()
+    value.map_err(Failure::unexpected)
 }
 
 /// Tables with what they are measured against.
@@ -52,6 +61,8 @@ struct Measured<'a> {
     cell: &'a CellRun<'a>,
     parts: &'a Parts,
     tables: &'a Tables,
+    /// The user that a map shows.
+    user: Option<&'a str>,
 }
 
 impl<'a> Measured<'a> {
@@ -125,7 +136,7 @@ impl<'a> Measured<'a> {
         let clusters = self.clusters()?;
         let pairs = self.typed(&clusters);
         let ids = &self.cell.data.users;
-        let user = match &self.cell.experiment.user {
+        let user = match self.user {
             Some(raw) => lookup::dense(ids, "user", raw)?,
             // Without clusters to speak of, as before training, nobody may fulfil the rule.
             None => UserRule::default().choose(&pairs).map_err(usage)?.unwrap_or(0),

@@ -84,11 +84,18 @@ impl Selection {
                 let problem = format!("{}: there are no experiments (no .toml)", self.experiments.display());
                 return Err(Failure::usage(format!("{problem}; give their folder by --experiments")));
             }
-            // Where a profile is asked for, those that have it.
+            // Where a profile or rows are asked for, those that have them.
             let has = |experiment: &Experiment| {
+                let has_row = |name: &String| experiment.row(name).is_some();
                 self.profile.as_ref().is_none_or(|name| experiment.profile.contains_key(name))
+                    && self.rows.iter().all(has_row)
             };
-            return Ok(all.into_iter().filter(has).collect());
+            let chosen: Vec<Experiment> = all.into_iter().filter(has).collect();
+            if chosen.is_empty() {
+                let problem = format!("{}: no experiment has this profile and these rows", self.experiments.display());
+                return Err(Failure::usage(format!("{problem}; name one to hear what it has")));
+            }
+            return Ok(chosen);
         }
         let find = |name: &String| -> Result<Experiment, Failure> {
             if name.ends_with(".toml") {
@@ -102,7 +109,14 @@ impl Selection {
             let near = crate::config_file::suggestion(name, &known);
             Err(Failure::usage(format!("there is no experiment `{name}` in {}{near}", self.experiments.display())))
         };
-        self.names.iter().map(find).collect()
+        let mut experiments: Vec<Experiment> = Vec::new();
+        for name in &self.names {
+            let experiment = find(name)?;
+            if experiments.iter().all(|other| other.path != experiment.path) {
+                experiments.push(experiment);
+            }
+        }
+        Ok(experiments)
     }
 
     /// What is taken of their grids.
@@ -116,10 +130,21 @@ impl Selection {
         }
     }
 
-    /// The folder of finished runs.
+    /// The folder of finished runs: that of the experiments, or of the file where one is given by its path.
     fn results(&self) -> PathBuf {
-        self.results.clone().unwrap_or_else(|| self.experiments.join("results"))
+        let file = self
+            .names
+            .iter()
+            .find(|name| name.ends_with(".toml"))
+            .map(|name| Path::new(name).with_file_name("results"));
+        let beside = || file.unwrap_or_else(|| self.experiments.join("results"));
+        self.results.clone().unwrap_or_else(beside)
     }
+}
+
+/// Data that an analysis cannot be made of.
+fn unfit(error: onebp_lab::Error) -> Failure {
+    Failure::new(Exit::Data, error.to_string())
 }
 
 /// An error of the lab as the outside world sees it.

@@ -2,10 +2,16 @@
 
 use super::{Selection, usage};
 use crate::{
+    data_source::{self, Source},
     failure::{Exit, Failure},
     options::TrainOptions,
 };
-use onebp_lab::{Cell, Experiment, Paper, Store, experiment::short_name, report::Gathered, result::address};
+use onebp_lab::{
+    Cell, Experiment, Paper, Store,
+    experiment::{is_path, short_name},
+    report::{Gathered, Placed},
+    result::address,
+};
 use serde_json::Value;
 
 /// Options that do not change what a run computes, or that say where it lies.
@@ -39,10 +45,7 @@ impl Plan {
                 named(problem.trim_start_matches(|c: char| c == ':' || c.is_ascii_digit()).trim().into())
             })?;
         // By its name alone: a report is made where the data need not be.
-        let preset_of = |data: &str| {
-            let is_path = std::path::Path::new(data).is_absolute() || data.starts_with('.');
-            (!is_path).then(|| short_name(data).to_string())
-        };
+        let preset_of = |data: &str| (!is_path(data)).then(|| short_name(data).to_string());
         let mut options = TrainOptions::resolve(&TrainOptions::default(), &given, preset_of)
             .map_err(|failure| named(failure.message))?
             .options;
@@ -60,6 +63,21 @@ impl Plan {
         Ok(Self { address: address(&config), cell, options, config })
     }
 
+    /// Fingerprint of its data as it is now, hexadecimal.
+    ///
+    /// # Errors
+    /// A run failure where the data cannot be read: finished runs of different data cannot be told apart then.
+    fn fingerprint(&self) -> Result<String, Failure> {
+        let name = self.options.data.as_deref().unwrap_or_default();
+        let source = Source::find(name, &data_source::directory(None));
+        let data = source.and_then(|source| source.load(&self.options.reading.load_options())).map_err(|failure| {
+            let problem = format!("{}: there are results of different data under this name", self.cell.name());
+            let remedy = "remove the files of the older ones, or bring the data";
+            Failure::new(Exit::Run, format!("{problem} ({failure}); {remedy}"))
+        })?;
+        Ok(format!("{:016x}", data.dataset.fingerprint()))
+    }
+
     /// The cells of `experiment`, resolved.
     ///
     /// # Errors
@@ -70,21 +88,33 @@ impl Plan {
     }
 }
 
+/// The paper's numbers beside an experiment.
+///
+/// # Errors
+/// Where its file cannot be read.
+pub fn paper(experiment: &Experiment) -> Result<Paper, Failure> {
+    let folder = experiment.path.parent().unwrap_or(std::path::Path::new("."));
+    match &experiment.paper {
+        Some(path) => Paper::read(&folder.join(path)).map_err(|error| Failure::new(Exit::Usage, error.to_string())),
+        None => Ok(Paper::default()),
+    }
+}
+
 /// An experiment with what is finished of it.
 ///
 /// # Errors
-/// As [`Plan::all`], and where the paper's numbers cannot be read.
+/// As [`Plan::all`] and [`paper`]; and where results are of different data and the data is not there to tell which is meant.
 pub fn gather<'a>(
     experiment: &'a Experiment,
     selection: &Selection,
     store: &'a Store,
 ) -> Result<Gathered<'a>, Failure> {
-    let plans = Plan::all(experiment, selection)?;
-    let folder = experiment.path.parent().unwrap_or(std::path::Path::new("."));
-    let paper = match &experiment.paper {
-        Some(path) => Paper::read(&folder.join(path)).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?,
-        None => Paper::default(),
+    let place = |plan: Plan| -> Result<Placed<'a>, Failure> {
+        let fingerprint = if store.is_ambiguous(&plan.address) { Some(plan.fingerprint()?) } else { None };
+        let result = store.get(&plan.address, fingerprint.as_deref());
+        let failure = store.failure(&plan.address).filter(|_| result.is_none());
+        Ok(Placed { cell: plan.cell, result, failure })
     };
-    let cells = plans.into_iter().map(|plan| (plan.cell, plan.address)).collect();
-    Ok(Gathered::new(experiment, paper, cells, store))
+    let placed = Plan::all(experiment, selection)?.into_iter().map(place).collect::<Result<_, _>>()?;
+    Ok(Gathered::new(experiment, paper(experiment)?, placed))
 }

@@ -85,6 +85,9 @@ fn markdown(title: &str, sections: &[Section]) -> String {
         };
         list(&section.findings);
         list(&section.remarks);
+        if !section.gaps.is_empty() {
+            list(&[format!("Missing: {} (`onebp experiment status` lists them).", section.gaps.len())]);
+        }
         // Folded tables are for those who look for them: they lie in tables/.
         let tables =
             section.blocks.iter().filter_map(|block| if let Block::Table(table) = block { Some(table) } else { None });
@@ -126,11 +129,13 @@ fn csv(table: &Tabular) -> Result<Vec<u8>, Failure> {
     let records = table.records();
     let text = |of: fn(&onebp_lab::report::Record) -> &str| records.iter().map(of).collect::<Vec<&str>>();
     let frame = frame::frame(vec![
+        Column::new("group".into(), text(|record| &record.group)),
         Column::new("row".into(), text(|record| &record.row)),
         Column::new("kind".into(), text(|record| record.kind)),
         Column::new("column".into(), text(|record| &record.column)),
         Column::new("value".into(), records.iter().map(|record| record.value).collect::<Vec<Option<f64>>>()),
         Column::new("text".into(), text(|record| &record.text)),
+        Column::new("detail".into(), text(|record| &record.detail)),
     ])?;
     frame::encode(frame, frame::TableFormat::Csv)
 }

@@ -1,6 +1,12 @@
 //! `onebp experiment run`: the cheapest first, several at a time, each kept as soon as it is finished.
 
-use super::{Selection, cell::CellRun, estimate, plan::Plan, usage};
+use super::{
+    Selection,
+    cell::{CellRun, Outcome},
+    estimate,
+    plan::Plan,
+    usage,
+};
 use crate::{
     commands::train::{limit_threads, stop_on_interrupt},
     data_source::{self, Source},
@@ -10,10 +16,9 @@ use crate::{
 };
 use onebp_data::{Dataset, Genres, genres};
 use onebp_lab::{
-    CellResult, Experiment,
-    experiment::Measure,
+    CellResult,
+    experiment::Wanted,
     grid,
-    measures::MapOfItems,
     result::FailedCell,
     store::{Key, to_text},
 };
@@ -79,8 +84,10 @@ fn duration(text: &str) -> Result<Duration, String> {
         'h' => 3600.0,
         _ => return Err(problem()),
     };
-    let number: f64 = text.trim_end_matches(unit).parse().map_err(|_| problem())?;
-    Duration::try_from_secs_f64(number * seconds).map_err(|_| problem())
+    let number: f64 = text.strip_suffix(unit).unwrap_or(text).parse().map_err(|_| problem())?;
+    // A year is as good as for ever, and can be added to any moment.
+    let year = 365.0 * 24.0 * 3600.0;
+    Duration::try_from_secs_f64((number * seconds).min(year)).map_err(|_| problem())
 }
 
 /// A data set, and the genres of its items where they are known.
@@ -92,8 +99,8 @@ struct Loaded {
 /// A run that has to be done.
 struct Job {
     plan: Plan,
-    experiment: Experiment,
-    measures: Vec<Measure>,
+    /// What is to be measured, or is still to be where the run is finished.
+    wanted: Vec<Wanted>,
     data: Arc<Loaded>,
     /// Path of its file, without ending.
     stem: PathBuf,
@@ -102,22 +109,21 @@ struct Job {
 }
 
 pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
-    let jobs = usize::from(arguments.jobs);
     limit_threads(arguments.threads)?;
-    let threads = (rayon::current_num_threads() / jobs).max(1);
     let found = device::find(arguments.device)?;
-    terminal.tell(&format!("device: {}; {jobs} at a time, {threads} threads each", found.description));
-    let (todo, finished) = todo(&arguments, &terminal)?;
+    let (todo, skipped) = todo(&arguments, &terminal)?;
     if todo.is_empty() {
-        terminal.tell(&format!("all {finished} runs are finished; next: onebp experiment report"));
-        return Ok(());
+        return ended_with(&skipped, &terminal);
     }
+    let jobs = usize::from(arguments.jobs).min(todo.len());
+    let threads = (rayon::current_num_threads() / jobs).max(1);
+    terminal.tell(&format!("device: {}; {jobs} at a time, {threads} threads each", found.description));
     let stop = stop_on_interrupt()?;
     let end = arguments.budget.map(|budget| Instant::now() + budget);
     let ended = watch(end, &stop);
     let board = Mutex::new(GridProgress::new(terminal, todo.iter().map(|job| job.seconds).sum(), todo.len(), jobs));
     let queue = Mutex::new(todo.iter());
-    let failed: Mutex<Vec<Exit>> = Mutex::new(Vec::new());
+    let failed: Mutex<Vec<Exit>> = Mutex::new(skipped);
     let problems = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..jobs {
@@ -147,23 +153,31 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
     }
     let failed = locked(&failed);
     if left == 0 {
-        return match failed.first() {
-            None => {
-                terminal.tell("everything is done; next: onebp experiment report");
-                Ok(())
-            }
-            Some(&exit) => {
-                let message = format!("{} of the runs failed; `onebp experiment status` says why", failed.len());
-                Err(Failure::new(exit, format!("{message}, --retry runs them again")))
-            }
-        };
+        return ended_with(&failed, &terminal);
     }
-    let message = format!("{left} runs are left; the same command goes on with them");
+    let message = match failed.len() {
+        0 => format!("{left} runs are left; the same command goes on with them"),
+        failed => format!("{left} runs are left and {failed} failed; the same command goes on with those left"),
+    };
     if ended.load(Ordering::Relaxed) {
         terminal.tell(&format!("the budget is used up: {message}"));
+        return failed.first().map_or(Ok(()), |&exit| Err(Failure::new(exit, message.clone())));
+    }
+    if !stop.load(Ordering::Relaxed) {
+        terminal.tell(&format!("other processes are at work on them: {message}"));
         return Ok(());
     }
     Err(Failure::new(Exit::Interrupted, format!("interrupted; {message}")))
+}
+
+/// How a grid ends of which nothing is left to do but what `failed`.
+fn ended_with(failed: &[Exit], terminal: &Terminal) -> Result<(), Failure> {
+    let Some(&exit) = failed.first() else {
+        terminal.tell("everything is finished; next: onebp experiment report");
+        return Ok(());
+    };
+    let message = format!("{} of the runs failed; `onebp experiment status` says why", failed.len());
+    Err(Failure::new(exit, format!("{message}, --retry runs them again")))
 }
 
 /// A lock whose owner cannot have left nonsense behind.
@@ -185,18 +199,20 @@ fn watch(end: Option<Instant>, stop: &Arc<AtomicBool>) -> Arc<AtomicBool> {
     ended
 }
 
-/// What is not finished, the cheapest first, and how many are.
-fn todo(arguments: &Arguments, terminal: &Terminal) -> Result<(Vec<Job>, usize), Failure> {
+/// What is not finished, the cheapest first; and an exit code for each run that failed before.
+fn todo(arguments: &Arguments, terminal: &Terminal) -> Result<(Vec<Job>, Vec<Exit>), Failure> {
     let selection = &arguments.selection;
     let directory = data_source::directory(arguments.data_directory.as_deref());
     let results = selection.results();
     let mut loaded: BTreeMap<String, Arc<Loaded>> = BTreeMap::new();
     let mut jobs: BTreeMap<String, Job> = BTreeMap::new();
     for experiment in selection.read()? {
+        // Before hours of training rather than after them.
+        super::plan::paper(&experiment)?;
+        let wanted: Vec<Wanted> = experiment.measures.iter().map(|&measure| experiment.wanted(measure)).collect();
         for plan in Plan::all(&experiment, selection)? {
             if let Some(job) = jobs.get_mut(&plan.address) {
-                job.measures.extend(&experiment.measures);
-                job.experiment.user = job.experiment.user.take().or_else(|| experiment.user.clone());
+                job.wanted.extend(wanted.iter().cloned());
                 continue;
             }
             let name = plan.options.data.clone().unwrap_or_default();
@@ -236,11 +252,7 @@ fn todo(arguments: &Arguments, terminal: &Terminal) -> Result<(Vec<Job>, usize),
                 version: env!("CARGO_PKG_VERSION"),
             }
             .stem();
-            let measures = experiment.measures.clone();
-            jobs.insert(
-                plan.address.clone(),
-                Job { plan, experiment: experiment.clone(), measures, data, stem, seconds },
-            );
+            jobs.insert(plan.address.clone(), Job { plan, wanted: wanted.clone(), data, stem, seconds });
         }
     }
     let mut jobs: Vec<Job> = jobs.into_values().collect();
@@ -249,37 +261,36 @@ fn todo(arguments: &Arguments, terminal: &Terminal) -> Result<(Vec<Job>, usize),
         jobs = grid::shard(jobs, index, count);
     }
     let all = jobs.len();
-    let mut todo = Vec::new();
+    let (mut todo, mut failed) = (Vec::new(), Vec::new());
     for mut job in jobs {
-        job.measures.sort();
-        job.measures.dedup();
-        let failed = ending(&results.join(&job.stem), "failed");
-        if failed.exists() && !arguments.retry {
+        job.wanted.sort();
+        job.wanted.dedup();
+        let stem = results.join(&job.stem);
+        if let Some(result) = kept(&ending(&stem, "json"))? {
+            job.wanted.retain(|wanted| !result.measurements.contains_key(&wanted.key()));
+            let known = job.wanted.iter().all(|wanted| result.unmeasured.contains_key(&wanted.key()));
+            if job.wanted.is_empty() || known && !arguments.retry {
+                failed.extend(job.wanted.first().map(|_| Exit::Data));
+                continue;
+            }
+        } else if ending(&stem, "failed").exists() && !arguments.retry {
             terminal.tell(&format!("skipped, it failed before: {} (--retry runs it again)", job.plan.cell.name()));
+            failed.push(Exit::Run);
             continue;
         }
-        if !is_finished(&ending(&results.join(&job.stem), "json"), &job)? {
-            todo.push(job);
-        }
+        todo.push(job);
     }
     terminal.tell(&format!("{} of {all} runs are to be done", todo.len()));
-    let finished = all - todo.len();
-    Ok((todo, finished))
+    Ok((todo, failed))
 }
 
-/// Whether the file of a run is there with every measurement.
-fn is_finished(path: &Path, job: &Job) -> Result<bool, Failure> {
+/// The finished run of a file, if there is one.
+fn kept(path: &Path) -> Result<Option<CellResult>, Failure> {
     if !path.exists() {
-        return Ok(false);
+        return Ok(None);
     }
-    let result: CellResult = serde_json::from_slice(&atomic::read(path)?)
-        .map_err(|error| usage(onebp_lab::Error::Result { path: path.into(), problem: error.to_string() }))?;
-    // A map shows one user: another one needs another map.
-    let of_user = |measure: &Measure| match (&job.experiment.user, result.measurement::<MapOfItems>(*measure)) {
-        (Some(user), Some(map)) => map.user == *user,
-        _ => true,
-    };
-    Ok(job.measures.iter().all(|measure| result.measurements.contains_key(measure.as_str()) && of_user(measure)))
+    let damaged = |error: serde_json::Error| onebp_lab::Error::Result { path: path.into(), problem: error.to_string() };
+    serde_json::from_slice(&atomic::read(path)?).map(Some).map_err(|error| usage(damaged(error)))
 }
 
 /// The path with an ending; names hold points.
@@ -317,8 +328,7 @@ impl Worker<'_> {
         };
         let cell = CellRun {
             plan: &job.plan,
-            experiment: &job.experiment,
-            measures: &job.measures,
+            wanted: &job.wanted,
             data: &job.data.data,
             genres: job.data.genres.as_ref(),
             found: self.found,
@@ -332,21 +342,40 @@ impl Worker<'_> {
         atomic::create_folder(stem.parent().unwrap_or(Path::new(".")))?;
         let done = |board: &Mutex<GridProgress>, line: &str| locked(board).finished(job.seconds - told, line);
         match outcome {
-            Ok(None) => Ok(None),
-            Ok(Some(result)) => {
-                let text = to_text(&result).map_err(Failure::unexpected)?;
-                atomic::write(&ending(&stem, "json"), text.as_bytes())?;
+            Ok(Outcome::Stopped) => Ok(None),
+            Ok(Outcome::Busy) => {
+                locked(self.board).tell(&format!("{name}: another process trains it"));
+                Ok(None)
+            }
+            Ok(Outcome::Finished(result)) => {
+                let path = ending(&stem, "json");
+                // What was measured for other experiments stays.
+                let merged = match kept(&path)? {
+                    Some(mut kept) => {
+                        kept.unmeasured.retain(|key, _| !result.measurements.contains_key(key));
+                        kept.unmeasured.extend(result.unmeasured.clone());
+                        kept.measurements.extend(result.measurements.clone());
+                        kept
+                    }
+                    None => *result.clone(),
+                };
+                atomic::write(&path, to_text(&merged).map_err(Failure::unexpected)?.as_bytes())?;
                 let _ = std::fs::remove_file(ending(&stem, "failed"));
                 if self.arguments.discard {
                     let _ = std::fs::remove_dir_all(&folder);
                 }
                 let value = result.reported("NDCG@20").unwrap_or(f64::NAN);
-                done(
-                    self.board,
-                    &format!("{name}: NDCG@20 {value:.4}, {} epochs, {:.0} s", result.epochs, result.seconds),
+                let unmeasured: String =
+                    result.unmeasured.values().map(|problem| format!("; not measured: {problem}")).collect();
+                let line = format!(
+                    "{name}: NDCG@20 {value:.4}, {} epochs, {:.0} s{unmeasured}",
+                    result.epochs, result.seconds
                 );
-                Ok(None)
+                done(self.board, &line);
+                Ok((!result.unmeasured.is_empty()).then_some(Exit::Data))
             }
+            // Nothing of the run, but of the place where it is run: all others would fail likewise.
+            Err(failure) if matches!(failure.exit, Exit::Output | Exit::Device) => Err(failure),
             Err(failure) => {
                 let record = FailedCell {
                     name: name.clone(),
