@@ -24,7 +24,8 @@ pub const LIST: usize = 20;
 /// Groups of items, of about equally many training pairs each.
 pub const ITEM_GROUPS: usize = 5;
 
-/// Items in the plane, their clusters, and one user among them (Figures 4 and 7).
+/// Items in the plane, their clusters, and one user among them (Figures 4 and 7). Items stand in the order of their places, so
+/// that what is kept of a run tells nobody who chose what.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MapOfItems {
     /// Clusters of the items.
@@ -33,9 +34,9 @@ pub struct MapOfItems {
     pub projection: Projection,
     /// The user, by the data's own id.
     pub user: String,
-    /// The user's training items.
+    /// The user's training items, by their places in that order.
     pub train: Vec<u32>,
-    /// The user's test items.
+    /// The user's test items, likewise.
     pub test: Vec<u32>,
     /// How far the user lies from items of the majority type and of the others.
     pub distances: UserDistances,
@@ -65,4 +66,62 @@ pub struct BeyondAccuracy {
     pub users: Vec<UserGroup>,
     /// R@20 and NDCG@20 by popularity of items.
     pub items: Vec<ItemGroup>,
+}
+
+impl MapOfItems {
+    /// The map with its items, which come in the order of their ids, in the order of their places.
+    pub fn in_order(mut self) -> Self {
+        let places = &self.projection.points;
+        let items = self.clusters.labels.len();
+        let mut order: Vec<usize> = (0..items).collect();
+        order.sort_by(|&a, &b| places[a][0].total_cmp(&places[b][0]).then(places[a][1].total_cmp(&places[b][1])));
+        let mut rank = vec![0; items];
+        order.iter().enumerate().for_each(|(at, &item)| rank[item] = at as u32);
+        let ranked = |items: &[u32]| {
+            let mut ranks: Vec<u32> = items.iter().map(|&item| rank[item as usize]).collect();
+            ranks.sort_unstable();
+            ranks
+        };
+        (self.train, self.test) = (ranked(&self.train), ranked(&self.test));
+        self.clusters.labels = order.iter().map(|&item| self.clusters.labels[item]).collect();
+        let others = places[items..].to_vec();
+        self.projection.points = order.iter().map(|&item| places[item]).chain(others).collect();
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::{clusters::KMeansSettings, projection::ProjectionSettings};
+
+    /// Every item keeps its place, its cluster and its mark; only the order is another.
+    #[test]
+    fn items_go_by_their_places() {
+        let distances = UserDistances { users: 1, majority: None, minority: None };
+        let map = MapOfItems {
+            clusters: Clusters {
+                settings: KMeansSettings::default(),
+                labels: vec![0, 1, 2],
+                sizes: vec![1, 1, 1],
+                inertia: 0.0,
+                silhouette: 0.0,
+            },
+            projection: Projection {
+                settings: ProjectionSettings::default(),
+                points: vec![[2.0, 0.0], [1.0, 5.0], [1.0, 4.0], [9.0, 9.0]],
+                divergence: 0.0,
+            },
+            user: "u".into(),
+            train: vec![0, 2],
+            test: vec![1],
+            distances: distances.clone(),
+            all_distances: distances,
+            types: UserTypes { user: 0, k: 1, types: Vec::new() },
+        }
+        .in_order();
+        assert_eq!(map.projection.points, [[1.0, 4.0], [1.0, 5.0], [2.0, 0.0], [9.0, 9.0]]);
+        assert_eq!(map.clusters.labels, [2, 1, 0]);
+        assert_eq!((map.train, map.test), (vec![0, 2], vec![1]));
+    }
 }

@@ -5,7 +5,7 @@
 
 use crate::{
     analysis::significance::{self, BootstrapSettings},
-    experiment::{Measure, Row, short_name},
+    experiment::{Measure, Row},
     report::{
         gathered::{Gathered, Mean, Place},
         section::{Block, Section},

@@ -1,12 +1,9 @@
 //! Counts of the data sets: Table 1.
 
-use crate::{
-    experiment::short_name,
-    report::{
-        gathered::Gathered,
-        section::{Block, Section},
-        tabular::{Entry, Kind, Line, Tabular},
-    },
+use crate::report::{
+    gathered::Gathered,
+    section::{Block, Section},
+    tabular::{Entry, Kind, Line, Tabular},
 };
 use serde_json::Value;
 

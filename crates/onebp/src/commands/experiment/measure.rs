@@ -159,7 +159,8 @@ impl<'a> Measured<'a> {
             all_distances: distances(&everybody).map_err(usage)?,
             types: types::of_user(&pairs, user, &list, LIST).map_err(usage)?,
             clusters,
-        })
+        }
+        .in_order())
     }
 
     fn types(&self) -> Result<TypesOfAll, Failure> {
