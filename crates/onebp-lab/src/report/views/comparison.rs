@@ -74,7 +74,8 @@ fn table(gathered: &Gathered<'_>, data: &str, protocol: &str) -> Tabular {
                     doubts.push(format!("{}, {metric}: {doubt}", row.label()));
                 }
                 let ours = gathered.mean(place, metric);
-                let difference = ours.zip(value).map(|(ours, value)| percent(ours.value / value - 1.0));
+                let difference =
+                    ours.zip(value).map(|(ours, value)| format!("({})", percent(ours.value / value - 1.0)));
                 let text = value.map(share).unwrap_or_default();
                 Entry { text, detail: difference.unwrap_or_default(), value, best: false, doubt }
             })
