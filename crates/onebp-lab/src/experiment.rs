@@ -76,6 +76,9 @@ pub struct Experiment {
     /// File of the paper's numbers, beside this one.
     #[serde(default)]
     pub paper: Option<PathBuf>,
+    /// Show the rows of the paper's numbers that are none of its own, too.
+    #[serde(default)]
+    pub others: bool,
     /// A row of the paper's numbers that a sweep is drawn against.
     #[serde(default)]
     pub reference: Option<String>,
@@ -496,10 +499,10 @@ mod tests {
 
     #[test]
     fn a_file_and_its_defaults() {
-        let experiment = parse(&format!("{HEAD}[[row]]\nname = \"mf\"\non.ml-1m = {{ epochs = 3 }}\n")).unwrap();
+        let experiment = parse(&format!("{HEAD}[[row]]\nname = \"mf\"\non.synthetic = {{ epochs = 3 }}\n")).unwrap();
         assert_eq!((experiment.name.as_str(), experiment.seeds.as_slice()), ("table-9", [2022].as_slice()));
         assert_eq!(experiment.metrics.len(), 12);
-        assert_eq!(experiment.row[0].on["ml-1m"]["epochs"].as_integer(), Some(3));
+        assert_eq!(experiment.row[0].on["synthetic"]["epochs"].as_integer(), Some(3));
         assert_eq!(experiment.row("mf").unwrap().label(), "mf");
     }
 

@@ -120,7 +120,7 @@ fn table(gathered: &Gathered<'_>, data: &str, protocol: &str) -> Tabular {
 /// Rows of the paper's numbers that are none of the experiment: what others published on the same data.
 fn published_elsewhere(gathered: &Gathered<'_>, data: &str) -> Vec<Line> {
     let experiment = gathered.experiment;
-    let others = gathered.paper.rows.iter();
+    let others = gathered.paper.rows.iter().filter(|_| experiment.others);
     let others = others.filter(|own| own.data == gathered.called(data) && experiment.row(&own.row).is_none());
     let line = |own: &crate::paper::PaperRow| {
         let entries = experiment.metrics.iter().map(|metric| match own.values.get(metric) {
