@@ -329,7 +329,7 @@ impl Experiment {
     }
 
     fn check(&self) -> Result<(), Error> {
-        let refuse = |problem: String| Err(Error::Experiment { path: self.path.clone(), line: None, problem });
+        let refuse = |problem: String| Err(self.refuse(problem));
         if self.row.is_empty() {
             return refuse("there is no [[row]]; give at least one".into());
         }
@@ -375,7 +375,7 @@ impl Experiment {
 
     /// Lists must say something, once each.
     fn check_lists(&self) -> Result<(), Error> {
-        let refuse = |problem: String| Err(Error::Experiment { path: self.path.clone(), line: None, problem });
+        let refuse = |problem: String| Err(self.refuse(problem));
         let of_profiles = |of: fn(&Profile) -> Option<&Vec<String>>| self.profile.values().filter_map(of);
         let seeds = [&self.seeds].into_iter().chain(self.seeds_on.values());
         let seeds = seeds.chain(self.profile.values().filter_map(|profile| profile.seeds.as_ref()));
@@ -415,7 +415,7 @@ impl Experiment {
 
     /// What the grid decides is no option, and what is said of a data set must be of one that is there.
     fn check_options(&self) -> Result<(), Error> {
-        let refuse = |problem: String| Err(Error::Experiment { path: self.path.clone(), line: None, problem });
+        let refuse = |problem: String| Err(self.refuse(problem));
         let rows = self.row.iter().flat_map(|row| row.on.values().chain([&row.options]));
         let profiles = self.profile.values().flat_map(|profile| profile.row.values().chain([&profile.options]));
         let points = self.vary.iter().flat_map(|vary| &vary.points).map(|point| &point.options);
@@ -431,6 +431,11 @@ impl Experiment {
             return refuse(format!("`{odd}` is none of its data sets, which are {}", known.join(", ")));
         }
         Ok(())
+    }
+
+    /// What is wrong with the file, and what would be right.
+    pub(crate) fn refuse(&self, problem: String) -> Error {
+        Error::Experiment { path: self.path.clone(), line: None, problem }
     }
 
     /// A measurement as this experiment wants it.

@@ -62,10 +62,6 @@ impl Experiment {
         })
     }
 
-    fn refuse(&self, problem: String) -> Error {
-        Error::Experiment { path: self.path.clone(), line: None, problem }
-    }
-
     /// The cells of the grid, in the order in which the report shows them; none for an experiment without rows.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use super::{
     figure,
     page::Page,
     section::{Block, Figure, Section},
-    tabular::{Entry, Kind, Line, Tabular, seconds},
+    tabular::{Entry, Kind, Line, Tabular},
     views::curve_points,
 };
 use crate::{
@@ -93,10 +93,7 @@ fn table(runs: &[OwnRun]) -> Tabular {
             best.map_or(entry.clone(), |best| entry.with(format!("epoch {}", best.epoch)))
         };
         let words = [Entry::text(&run.data), Entry::text(&run.protocol.0)];
-        let cost = [
-            Entry::number(f64::from(run.epochs.0), 0),
-            Entry { text: seconds(run.seconds_per_epoch), value: Some(run.seconds_per_epoch), ..Entry::default() },
-        ];
+        let cost = [Entry::number(f64::from(run.epochs.0), 0), Entry::seconds(run.seconds_per_epoch)];
         Line {
             label: run.name.clone(),
             kind: Kind::Ours,

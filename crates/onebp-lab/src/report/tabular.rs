@@ -1,5 +1,6 @@
 //! Tables as the report shows them, and the same as Markdown, LaTeX and records for CSV and JSON.
 
+use super::gathered::Mean;
 use serde::Serialize;
 use std::fmt::Write;
 
@@ -90,6 +91,20 @@ impl Entry {
     /// A number with `digits` after the point.
     pub fn number(value: f64, digits: usize) -> Self {
         Self { text: format!("{value:.digits$}"), value: Some(value), ..Self::default() }
+    }
+
+    /// Seconds.
+    pub fn seconds(value: f64) -> Self {
+        Self { text: seconds(value), value: Some(value), ..Self::default() }
+    }
+
+    /// A mean between 0 and 1, with its standard deviation where it is one of several.
+    pub fn mean(mean: Option<Mean>) -> Self {
+        let entry = Self::share(mean.map(|mean| mean.value));
+        match mean {
+            Some(mean) if mean.count > 1 => entry.with(format!("±{}", share(mean.deviation))),
+            _ => entry,
+        }
     }
 
     /// The same with a detail behind it.

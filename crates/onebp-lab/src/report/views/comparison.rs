@@ -9,7 +9,7 @@ use crate::{
     report::{
         gathered::{Gathered, Mean, Place},
         section::{Block, Section},
-        tabular::{Entry, Kind, Line, Tabular, seconds, share},
+        tabular::{Entry, Kind, Line, Tabular, share},
     },
     result::{PerUserValues, TESTED},
 };
@@ -54,12 +54,8 @@ fn table(gathered: &Gathered<'_>, data: &str, protocol: &str) -> Tabular {
         // Runs that shared the machine tell nothing about time.
         let alone = results.iter().filter(|result| result.machine.jobs <= 1 && !row.untrained);
         let times: Vec<f64> = alone.map(|result| result.seconds_per_epoch).collect();
-        let entries = metrics.iter().map(|metric| entry(gathered.mean(place, metric)));
-        let time = Mean::of(&times).map(|mean| Entry {
-            text: seconds(mean.value),
-            value: Some(mean.value),
-            ..Entry::default()
-        });
+        let entries = metrics.iter().map(|metric| Entry::mean(gathered.mean(place, metric)));
+        let time = Mean::of(&times).map(|mean| Entry::seconds(mean.value));
         table.rows.push(Line {
             label: row.label().into(),
             kind: Kind::Ours,
@@ -79,11 +75,7 @@ fn table(gathered: &Gathered<'_>, data: &str, protocol: &str) -> Tabular {
                 let text = value.map(share).unwrap_or_default();
                 Entry { text, detail: difference.unwrap_or_default(), value, best: false, doubt }
             })
-            .chain([gathered.published(data, &row.name, "seconds").map_or_else(Entry::default, |value| Entry {
-                text: seconds(value),
-                value: Some(value),
-                ..Entry::default()
-            })])
+            .chain([gathered.published(data, &row.name, "seconds").map_or_else(Entry::default, Entry::seconds)])
             .collect();
         if published.iter().any(|entry| entry.value.is_some()) {
             table.rows.push(Line { label: "paper".into(), kind: Kind::Paper, entries: published });
@@ -134,14 +126,6 @@ fn published_elsewhere(gathered: &Gathered<'_>, data: &str) -> Vec<Line> {
         lines.insert(0, Line { label: gathered.paper.source.clone(), kind: Kind::Group, entries: Vec::new() });
     }
     lines
-}
-
-fn entry(mean: Option<Mean>) -> Entry {
-    let entry = Entry::share(mean.map(|mean| mean.value));
-    match mean {
-        Some(mean) if mean.count > 1 => entry.with(format!("±{}", share(mean.deviation))),
-        _ => entry,
-    }
 }
 
 /// `+1.2 %`.

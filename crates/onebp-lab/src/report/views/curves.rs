@@ -91,10 +91,7 @@ fn table(gathered: &Gathered<'_>, data: &str, protocol: &str, metric: &str) -> T
         let Some((curve, values)) = curve(gathered, data, protocol, &row.name).zip(values(&row.name)) else { continue };
         let until = |goal: &f64| {
             let at = values.iter().position(|&value| value >= goal * best).and_then(|at| curve.seconds.get(at));
-            at.map_or_else(
-                || Entry::text("never"),
-                |&at| Entry { text: seconds(at), value: Some(at), ..Entry::default() },
-            )
+            at.map_or_else(|| Entry::text("never"), |&at| Entry::seconds(at))
         };
         let top = values.iter().copied().fold(0.0, f64::max);
         let epoch =
@@ -104,7 +101,7 @@ fn table(gathered: &Gathered<'_>, data: &str, protocol: &str, metric: &str) -> T
         let entries = SHARES.iter().map(until).chain([
             Entry::share(Some(top)),
             Entry::number(f64::from(epoch), 0),
-            Entry { text: seconds(per_epoch), value: Some(per_epoch), ..Entry::default() },
+            Entry::seconds(per_epoch),
         ]);
         table.rows.push(Line { label: row.label().into(), kind: Kind::Ours, entries: entries.collect() });
     }

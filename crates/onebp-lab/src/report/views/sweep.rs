@@ -62,14 +62,8 @@ fn table(gathered: &Gathered<'_>, data: &str, protocol: &str) -> Tabular {
     };
     for row in gathered.rows(data, protocol) {
         for metric in &experiment.metrics {
-            let entry = |&at: &f64| {
-                let mean = gathered.mean(Place { data, protocol, row: &row.name, at: Some(at) }, metric);
-                let entry = Entry::share(mean.map(|mean| mean.value));
-                match mean {
-                    Some(mean) if mean.count > 1 => entry.with(format!("±{}", share(mean.deviation))),
-                    _ => entry,
-                }
-            };
+            let entry =
+                |&at: &f64| Entry::mean(gathered.mean(Place { data, protocol, row: &row.name, at: Some(at) }, metric));
             let mut entries: Vec<Entry> = places.iter().map(entry).collect();
             let best = entries.iter().filter_map(|entry| entry.value).max_by(f64::total_cmp);
             entries.iter_mut().for_each(|entry| entry.best = entry.value.is_some() && entry.value == best);

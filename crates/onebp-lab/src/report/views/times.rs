@@ -5,7 +5,7 @@ use crate::{
     report::{
         gathered::{Gathered, Mean, Place},
         section::{Block, Section},
-        tabular::{Entry, Kind, Line, Tabular, seconds},
+        tabular::{Entry, Kind, Line, Tabular},
     },
 };
 
@@ -33,12 +33,7 @@ fn table(gathered: &Gathered<'_>, data: &str, protocol: &str, rows: &[&Row]) -> 
     };
     let epoch = |row: &Row| of(row, |result| result.seconds_per_epoch);
     let paper = |row: &Row| gathered.published(data, &row.name, "seconds");
-    let time = |value: Option<f64>| {
-        value.map_or_else(
-            || Entry::text("-"),
-            |value| Entry { text: seconds(value), value: Some(value), ..Entry::default() },
-        )
-    };
+    let time = |value: Option<f64>| value.map_or_else(|| Entry::text("-"), Entry::seconds);
     let ratio = |value: Option<f64>| {
         value.map_or_else(|| Entry::text("-"), |value| Entry::number(value, if value < 10.0 { 2 } else { 0 }))
     };

@@ -93,6 +93,8 @@ fn duration(text: &str) -> Result<Duration, String> {
 /// A data set, and the genres of its items where they are known.
 struct Loaded {
     data: Dataset,
+    /// Its fingerprint, hexadecimal.
+    fingerprint: String,
     genres: Option<Genres>,
 }
 
@@ -223,15 +225,15 @@ fn todo(arguments: &Arguments, terminal: &Terminal) -> Result<(Vec<Job>, Vec<Exi
                 None => {
                     let source = Source::find(&name, &directory)?;
                     let data = source.load(&reading)?.dataset;
+                    let fingerprint = format!("{:016x}", data.fingerprint());
                     // Seeds change the data only where the program splits it.
-                    let is_same = |other: &&Arc<Loaded>| {
-                        other.data.name == data.name && other.data.fingerprint() == data.fingerprint()
-                    };
+                    let is_same =
+                        |other: &&Arc<Loaded>| other.data.name == data.name && other.fingerprint == fingerprint;
                     let data = match loaded.values().find(is_same) {
                         Some(same) => same.clone(),
                         None => {
                             let genres = source.path().map(|path| genres(path, &data.items)).transpose()?.flatten();
-                            Arc::new(Loaded { data, genres })
+                            Arc::new(Loaded { data, fingerprint, genres })
                         }
                     };
                     loaded.insert(key, data.clone());
@@ -241,14 +243,13 @@ fn todo(arguments: &Arguments, terminal: &Terminal) -> Result<(Vec<Job>, Vec<Exi
             let settings = plan.options.settings()?;
             let seconds = if plan.cell.untrained { 1.0 } else { estimate::seconds(&settings, &data.data.train) };
             let method = if plan.cell.untrained { "untrained" } else { &settings.name };
-            let fingerprint = format!("{:016x}", data.data.fingerprint());
             let stem = Key {
                 data: &plan.cell.data,
                 method,
                 protocol: &plan.cell.protocol,
                 seed: plan.cell.seed,
                 config: &plan.address,
-                fingerprint: &fingerprint,
+                fingerprint: &data.fingerprint,
                 version: env!("CARGO_PKG_VERSION"),
             }
             .stem();
