@@ -291,6 +291,16 @@ fn metrics_of_the_paper() -> Vec<String> {
     [5, 10, 20].iter().flat_map(|k| ["P", "R", "F1", "NDCG"].map(|name| format!("{name}@{k}"))).collect()
 }
 
+/// The key whose value has the wrong type, which serde does not name.
+fn key_at(text: &str, error: &toml::de::Error) -> String {
+    let start = error.span().filter(|_| error.message().starts_with("invalid")).map(|span| span.start);
+    let key = start.and_then(|start| {
+        let line = &text[text[..start].rfind('\n').map_or(0, |end| end + 1)..start];
+        line.trim_end().strip_suffix('=').map(|key| key.rsplit(['{', ',']).next().unwrap_or(key).trim().to_string())
+    });
+    key.map_or_else(String::new, |key| format!("`{key}`: "))
+}
+
 impl Experiment {
     /// Reads an experiment.
     ///
@@ -302,18 +312,18 @@ impl Experiment {
         let parsed: Self = toml::from_str(&text).map_err(|error| Error::Experiment {
             path: path.into(),
             line: error.span().map(|span| text[..span.start].matches('\n').count() + 1),
-            problem: error.message().lines().next().unwrap_or("invalid").to_string(),
+            problem: format!("{}{}", key_at(&text, &error), error.message().lines().next().unwrap_or("invalid")),
         })?;
         let experiment = Self { name, path: path.into(), ..parsed };
         experiment.check()?;
         Ok(experiment)
     }
 
-    /// All experiments of a folder, in the order of the report.
+    /// All experiments of a folder, in the order of the report; and what is wrong with files that are none.
     ///
     /// # Errors
-    /// As [`Experiment::read`], and where the folder cannot be listed.
-    pub fn read_all(folder: &Path) -> Result<Vec<Self>, Error> {
+    /// Where the folder cannot be listed.
+    pub fn read_all(folder: &Path) -> Result<(Vec<Self>, Vec<Error>), Error> {
         let io = |source| Error::Io { path: folder.into(), source };
         let mut paths = Vec::new();
         for entry in std::fs::read_dir(folder).map_err(io)? {
@@ -323,9 +333,15 @@ impl Experiment {
             }
         }
         paths.sort();
-        let mut all: Vec<Self> = paths.iter().map(|path| Self::read(path)).collect::<Result<_, _>>()?;
+        let (mut all, mut wrong) = (Vec::new(), Vec::new());
+        for path in &paths {
+            match Self::read(path) {
+                Ok(experiment) => all.push(experiment),
+                Err(error) => wrong.push(error),
+            }
+        }
         all.sort_by_key(|experiment| experiment.order);
-        Ok(all)
+        Ok((all, wrong))
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -525,6 +541,14 @@ mod tests {
         let protocol = format!("{HEAD}protocols = [\"best\"]\n[[row]]\nname = \"a\"\n");
         assert!(parse(&protocol).unwrap_err().contains("no protocol `best`; use paper"));
         assert!(parse(&HEAD.replace("comparison", "comparsion")).unwrap_err().contains(":3: unknown variant"));
+        for (text, problem) in [
+            ("seeds = \"x\"\n", ":5: `seeds`: invalid type: string \"x\""),
+            ("profile.a = { data = 1 }\n", ":5: `data`: invalid type: integer `1`"),
+            ("profile.a = { rows = [\"a\"], seeds = 1 }\n", ":5: `seeds`: invalid type: integer `1`"),
+        ] {
+            let error = parse(&format!("{HEAD}{text}")).unwrap_err();
+            assert!(error.contains(problem), "{error}");
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::{
     experiment::short_name,
     result::{CellResult, FailedCell, address},
 };
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
@@ -60,28 +61,30 @@ pub struct Store {
 }
 
 impl Store {
-    /// Reads every file of `folder`; a folder that is not there holds nothing.
+    /// Reads every file of `folder`; a folder that is not there holds nothing. Beside the store, what is wrong with files that
+    /// are damaged: one of them must not hide the others.
     ///
     /// # Errors
-    /// [`Error::Result`] naming a file that is damaged.
-    pub fn read(folder: &Path) -> Result<Self, Error> {
+    /// [`Error::Io`] where a folder cannot be listed.
+    pub fn read(folder: &Path) -> Result<(Self, Vec<Error>), Error> {
         let mut store = Self::default();
-        for path in files(folder)? {
-            let read = || std::fs::read(&path).map_err(|source| Error::Io { path: path.clone(), source });
-            let damaged = |error: serde_json::Error| Error::Result { path: path.clone(), problem: error.to_string() };
-            match path.extension().and_then(|ending| ending.to_str()) {
-                Some("json") => {
-                    let result: CellResult = serde_json::from_slice(&read()?).map_err(damaged)?;
-                    store.results.entry(result.config_address.clone()).or_default().push(result);
-                }
-                Some("failed") => {
-                    let failed: FailedCell = serde_json::from_slice(&read()?).map_err(damaged)?;
-                    store.failed.insert(failed.config_address.clone(), failed);
-                }
-                _ => {}
+        let damaged = files(folder)?.into_iter().filter_map(|path| store.add(&path).err()).collect();
+        Ok((store, damaged))
+    }
+
+    fn add(&mut self, path: &Path) -> Result<(), Error> {
+        match path.extension().and_then(|ending| ending.to_str()) {
+            Some("json") => {
+                let result: CellResult = read(path)?;
+                self.results.entry(result.config_address.clone()).or_default().push(result);
             }
+            Some("failed") => {
+                let failed: FailedCell = read(path)?;
+                self.failed.insert(failed.config_address.clone(), failed);
+            }
+            _ => {}
         }
-        Ok(store)
+        Ok(())
     }
 
     /// The run of a configuration on the data with `fingerprint`, or on any where that is not known; of several versions that
@@ -109,6 +112,15 @@ impl Store {
     pub fn results(&self) -> impl Iterator<Item = &CellResult> {
         self.results.values().flatten()
     }
+}
+
+/// Reads a file of the store.
+///
+/// # Errors
+/// [`Error::Io`], and [`Error::Result`] where it is damaged.
+pub fn read<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
+    let bytes = std::fs::read(path).map_err(|source| Error::Io { path: path.into(), source })?;
+    serde_json::from_slice(&bytes).map_err(|error| Error::Result { path: path.into(), problem: error.to_string() })
 }
 
 /// The version of the program, to be compared.
@@ -208,7 +220,8 @@ mod tests {
         }
         let failed = FailedCell { name: "n".into(), config_address: "x".into(), problem: "p".into() };
         std::fs::write(folder.path().join("ml/c.failed"), serde_json::to_string(&failed).unwrap()).unwrap();
-        let store = Store::read(folder.path()).unwrap();
+        let (store, damaged) = Store::read(folder.path()).unwrap();
+        assert!(damaged.is_empty(), "{damaged:?}");
         assert_eq!(store.get(&one.config_address, None), Some(&newer), "the newest version counts");
         assert_eq!(store.get(&one.config_address, Some("00ff")), Some(&newer));
         assert_eq!((store.get(&one.config_address, Some("0")), store.is_ambiguous(&one.config_address)), (None, false));
@@ -218,9 +231,11 @@ mod tests {
         assert_eq!((reported, last, one.epoch_of("P@5"), one.epoch_of("AUC")), (Some(0.4), Some(0.9), 1, 2));
 
         std::fs::write(folder.path().join("ml/d.json"), "{}").unwrap();
-        let error = Store::read(folder.path()).unwrap_err().to_string();
-        assert!(error.contains("ml/d.json: ") && error.contains("missing field"), "{error}");
-        assert_eq!(Store::read(Path::new("/no/such/folder")).unwrap().results().count(), 0);
+        let (store, damaged) = Store::read(folder.path()).unwrap();
+        let error = damaged[0].to_string();
+        assert!(damaged.len() == 1 && error.contains("ml/d.json: ") && error.contains("missing field"), "{error}");
+        assert_eq!(store.results().count(), 2, "the others are there");
+        assert_eq!(Store::read(Path::new("/no/such/folder")).unwrap().0.results().count(), 0);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! as the caller says in the label; a diamond is the value that the paper prints.
 
 use super::frame::{Frame, Horizontal, Key};
-use super::marks::{Mark, N};
+use super::marks::{Mark, whisker};
 use super::scale::{Scale, plain};
 use super::{Labels, Reference};
 use crate::Error;
@@ -81,10 +81,8 @@ pub fn bars(labels: &Labels, data: &Bars) -> Result<String, Error> {
                 let tip = format!("{name}, {}: {}", series.name, plain((value * 1e6).round() / 1e6));
                 frame.area([left + room, y.min(zero), right - left - 2.0 * room, (y - zero).abs()], number % 8, &tip);
                 if let Some(error) = at(&series.errors, group) {
-                    let (low, high) = (frame.y(&vertical, value - error), frame.y(&vertical, value + error));
-                    let cap = N((0.25 * (right - left)).min(5.0));
-                    let (x, low, high) = (N(middle), N(low), N(high));
-                    let path = format!("M{x} {low}V{high}m-{cap} 0h{cap}h{cap}M{x} {low}m-{cap} 0h{cap}h{cap}");
+                    let ends = [value - error, value + error].map(|end| frame.y(&vertical, end));
+                    let path = whisker(middle, ends, (0.25 * (right - left)).min(5.0));
                     frame.reference(&path, "none");
                 }
             }

@@ -2,12 +2,15 @@
 
 use super::Labels;
 use super::frame::{Frame, Horizontal, Key};
-use super::marks::{Mark, N};
+use super::marks::{Mark, N, whisker};
 use super::scale::Scale;
 use crate::Error;
 
 /// With more points than this a curve has markers at some of them only.
 const MARKERS: usize = 12;
+
+/// Half the width of a whisker's ends.
+const WHISKER: f64 = 4.0;
 
 /// One curve.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -16,6 +19,8 @@ pub struct LineSeries {
     pub name: String,
     /// Points (x, y) in the order in which they are joined.
     pub points: Vec<[f64; 2]>,
+    /// Half-lengths of whiskers at the points, or nothing.
+    pub errors: Vec<f64>,
 }
 
 /// A horizontal line to compare with, such as a value of the paper.
@@ -57,13 +62,19 @@ pub struct Lines {
 /// Draws curves.
 ///
 /// # Errors
-/// [`Error::Chart`] where there is no curve or one has no point, a value is not finite, or an x on a logarithmic axis is
-/// not positive.
+/// [`Error::Chart`] where there is no curve or one has no point, lengths differ, a value is not finite, or an x on a
+/// logarithmic axis is not positive.
 pub fn lines(labels: &Labels, data: &Lines) -> Result<String, Error> {
     labels.check_length("curves", data.series.len(), data.series.len())?;
     for series in &data.series {
         labels.check_length("points in a curve", series.points.len(), series.points.len())?;
-        labels.check(series.points.iter().flatten())?;
+        labels.check(series.points.iter().flatten().chain(&series.errors))?;
+        let points = series.points.len();
+        labels.check_length(
+            "whiskers in a curve",
+            if series.errors.is_empty() { points } else { series.errors.len() },
+            points,
+        )?;
     }
     labels.check(data.references.iter().map(|reference| &reference.value))?;
     let points = || data.series.iter().flat_map(|series| &series.points);
@@ -72,7 +83,11 @@ pub fn lines(labels: &Labels, data: &Lines) -> Result<String, Error> {
     }
     let xs = points().map(|point| point[0]);
     let horizontal = if data.log_x { Scale::logarithmic(xs) } else { Scale::linear(xs, false) };
-    let ys = points().map(|point| point[1]);
+    let whiskers = |series: &LineSeries| -> Vec<[f64; 2]> {
+        series.points.iter().zip(&series.errors).map(|([_, y], error)| [y - error, y + error]).collect()
+    };
+    let ends = data.series.iter().flat_map(|series| whiskers(series).into_flattened());
+    let ys = points().map(|point| point[1]).chain(ends);
     let vertical = Scale::linear(ys.chain(data.references.iter().map(|reference| reference.value)), false);
     let curves = data.series.iter().enumerate();
     let mut legend: Vec<(String, Key)> = curves.map(|(number, one)| (one.name.clone(), Key::Line(number))).collect();
@@ -87,6 +102,13 @@ pub fn lines(labels: &Labels, data: &Lines) -> Result<String, Error> {
             path.push_str(&format!("{}{} {}", if at == 0 { 'M' } else { 'L' }, N(*x), N(*y)));
         }
         frame.stroke(&path, number);
+        let whiskers: String = whiskers(series)
+            .iter()
+            .zip(&places)
+            .filter(|([low, high], _)| low < high)
+            .map(|([low, high], [x, _])| whisker(*x, [*low, *high].map(|end| frame.y(&vertical, end)), WHISKER))
+            .collect();
+        frame.reference(&whiskers, "none");
         // Markers of different curves at different points, so that they do not hide each other.
         let every = places.len().div_ceil(MARKERS);
         let first = if every > 1 { number * every / data.series.len() } else { 0 };
@@ -103,7 +125,11 @@ mod tests {
     use super::*;
 
     fn data() -> Lines {
-        let series = |name: &str, points: &[[f64; 2]]| LineSeries { name: name.into(), points: points.to_vec() };
+        let series = |name: &str, points: &[[f64; 2]]| LineSeries {
+            name: name.into(),
+            points: points.to_vec(),
+            errors: Vec::new(),
+        };
         Lines {
             series: vec![
                 series("one <a>", &[[5.0, 0.4], [10.0, 0.35], [100.0, 0.2]]),
@@ -123,9 +149,22 @@ mod tests {
     }
 
     #[test]
+    fn whiskers_are_drawn_and_have_room() {
+        let mut data = data();
+        let plain = lines(&labels("a"), &data).unwrap();
+        data.series[0].errors = vec![0.01, 0.0, 0.3];
+        let svg = lines(&labels("a"), &data).unwrap();
+        check(&svg, &["one &lt;a&gt;"]);
+        assert_eq!(svg.matches("m-4 0h4h4").count(), 4);
+        assert_ne!(svg.contains(">0.5<"), plain.contains(">0.5<"), "the axis reaches to the ends");
+    }
+
+    #[test]
     fn long_curves_have_few_markers() {
         let points: Vec<[f64; 2]> = (0..2000).map(|x| [f64::from(x), f64::from(x).sqrt()]).collect();
-        let series = (0..3).map(|number| LineSeries { name: format!("{number}"), points: points.clone() }).collect();
+        let series = (0..3)
+            .map(|number| LineSeries { name: format!("{number}"), points: points.clone(), ..LineSeries::default() })
+            .collect();
         let svg = lines(&labels("a"), &Lines { series, ..Lines::default() }).unwrap();
         check(&svg, &[]);
         let circles = svg.matches("a4 4 0 1 0 8 0").count();
@@ -135,7 +174,7 @@ mod tests {
     #[test]
     fn single_points_and_equal_values_are_drawn() {
         for points in [vec![[1.0, 0.0]], vec![[3.0, 0.7], [4.0, 0.7]], vec![[-1e9, -1e-9], [1e9, 1e12]]] {
-            let series = vec![LineSeries { name: "a".into(), points }];
+            let series = vec![LineSeries { name: "a".into(), points, errors: Vec::new() }];
             check(&lines(&labels("a"), &Lines { series, ..Lines::default() }).unwrap(), &[]);
         }
     }
@@ -150,6 +189,8 @@ mod tests {
         assert!(error(|data| data.series.clear()).contains("has no curves"));
         assert!(error(|data| data.series[0].points.clear()).contains("has no points in a curve"));
         assert!(error(|data| data.series[0].points[0][1] = f64::NAN).contains("has the value NaN"));
+        assert!(error(|data| data.series[0].errors = vec![f64::NAN; 3]).contains("has the value NaN"));
+        assert!(error(|data| data.series[0].errors = vec![0.1]).contains("whiskers in a curve"));
         assert!(error(|data| data.references[0].value = f64::INFINITY).contains("has the value inf"));
         assert!(error(|data| data.series[0].points[0][0] = 0.0).contains("has x = 0 on a logarithmic axis"));
     }

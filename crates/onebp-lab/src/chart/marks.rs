@@ -53,6 +53,12 @@ pub(super) fn paint(property: &str, series: usize) -> String {
     format!("{property}=\"{colour}\" style=\"{property}:var(--series-{},{colour})\"", number + 1)
 }
 
+/// The path of a whisker at `x` from one end to the other, with caps of `half` to each side.
+pub(super) fn whisker(x: f64, [low, high]: [f64; 2], half: f64) -> String {
+    let (x, low, high, half) = (N(x), N(low), N(high), N(half));
+    format!("M{x} {low}V{high}m-{half} 0h{half}h{half}M{x} {low}m-{half} 0h{half}h{half}")
+}
+
 /// Dashes of a series, as a value of `stroke-dasharray`.
 pub(super) fn dash(series: usize) -> &'static str {
     ["none", "7 3", "2 2", "9 3 2 3", "12 3", "4 4", "9 3 2 3 2 3", "1 4"][series % 8]

@@ -6,6 +6,9 @@ use crate::{Error, chart::Labels};
 /// Points of a curve that are drawn at most.
 const POINTS: usize = 200;
 
+/// What a caption says of whiskers.
+pub const WHISKERS: &str = "; whiskers are standard deviations over seeds";
+
 /// Labels of a chart that is called `id` on the page and shows what `caption` says.
 pub fn labels(id: &str, caption: &str, x: &str, y: &str) -> Labels {
     Labels {

@@ -113,7 +113,11 @@ fn table(runs: &[OwnRun]) -> Tabular {
 fn figure(runs: &[OwnRun], metric: &str, axis: &str, timed: bool) -> Result<Figure, Error> {
     let series = runs.iter().filter_map(|run| {
         let points = curve_points(&run.curve, metric, timed)?;
-        Some(chart::LineSeries { name: format!("{} ({})", run.name, run.curve.part), points: figure::thinned(&points) })
+        Some(chart::LineSeries {
+            name: format!("{} ({})", run.name, run.curve.part),
+            points: figure::thinned(&points),
+            errors: Vec::new(),
+        })
     });
     lines(metric, axis, series.collect())
 }
@@ -127,7 +131,7 @@ fn loss(runs: &[OwnRun]) -> Result<Figure, Error> {
             .zip(&run.curve.loss)
             .map(|(&epoch, &loss)| [f64::from(epoch), loss])
             .collect::<Vec<_>>();
-        chart::LineSeries { name: run.name.clone(), points: figure::thinned(&points) }
+        chart::LineSeries { name: run.name.clone(), points: figure::thinned(&points), errors: Vec::new() }
     });
     lines("training loss", "epochs", series.collect())
 }

@@ -90,7 +90,7 @@ impl Entry {
 
     /// A number with `digits` after the point.
     pub fn number(value: f64, digits: usize) -> Self {
-        Self { text: format!("{value:.digits$}"), value: Some(value), ..Self::default() }
+        Self { text: fixed(value, digits), value: Some(value), ..Self::default() }
     }
 
     /// Seconds.
@@ -113,23 +113,29 @@ impl Entry {
     }
 }
 
-/// A value between -1 and 1 as the paper prints it, without the leading zero.
-pub fn share(value: f64) -> String {
-    let text = format!("{value:.4}");
+/// A number with `digits` after the point, and nothing before it where that would be a zero.
+pub fn fixed(value: f64, digits: usize) -> String {
+    let text = format!("{value:.digits$}");
     match text.strip_prefix("0.") {
         Some(rest) => format!(".{rest}"),
         None => text.strip_prefix("-0.").map_or(text.clone(), |rest| format!("-.{rest}")),
     }
 }
 
+/// A metric, as the paper prints it.
+pub fn share(value: f64) -> String {
+    fixed(value, 4)
+}
+
 /// Seconds to three digits.
 pub fn seconds(value: f64) -> String {
-    match value {
-        v if v < 0.1 => format!("{v:.4}"),
-        v if v < 1.0 => format!("{v:.3}"),
-        v if v < 10.0 => format!("{v:.2}"),
-        v => format!("{v:.1}"),
-    }
+    let digits = match value {
+        v if v < 0.1 => 4,
+        v if v < 1.0 => 3,
+        v if v < 10.0 => 2,
+        _ => 1,
+    };
+    fixed(value, digits)
 }
 
 /// A number of the long form of a table.

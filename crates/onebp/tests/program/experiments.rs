@@ -232,7 +232,8 @@ fn wrong_experiments_are_refused() {
     );
     refused("experiment report small", 5, "none of these runs is finished; run them first: onebp experiment run");
     place.file("experiments/bad.toml", "title = 1\n");
-    refused("experiment list", 2, "experiments/bad.toml:1: invalid type: integer");
+    refused("experiment list", 2, "experiments/bad.toml:1: `title`: invalid type: integer");
+    refused("experiment run", 2, "experiments/bad.toml:1: `title`: invalid type: integer");
     place.file("experiments/bad.toml", place.read("experiments/small.toml").replace("dim = 8", "dims = 8"));
     refused("experiment list", 2, "bad.toml: ratings mf, paper, seed 2022: unknown key `dims`; did you mean `dim`?");
     place.file("experiments/bad.toml", place.read("experiments/small.toml").replace("batch-size = 64", "lr = -1"));
@@ -242,6 +243,34 @@ fn wrong_experiments_are_refused() {
     std::fs::remove_file(place.path().join("experiments/bad.toml")).unwrap();
     place.file("experiments/results/ratings/x.json", "{}");
     refused("experiment list", 5, "x.json: missing field `config`");
+}
+
+/// One damaged file hides none of the others, and is not written over.
+#[test]
+fn damaged_files_are_told_beside_the_others() {
+    let place = lab();
+    let run = place.ok(&format!("{RUN} small sweep --protocols paper --json"));
+    let runs: Vec<serde_json::Value> = serde_json::from_str(&run.stdout).unwrap();
+    assert!(runs.len() == 4 && runs.iter().all(|run| run["state"] == "finished"), "{}", run.stdout);
+    place.file("experiments/bad.toml", "title = 1\n");
+    let results = files(&place.path().join("experiments/results/ratings"));
+    let of_small = results.iter().find(|name| name.starts_with("onebp-")).unwrap();
+    let damaged = format!("experiments/results/ratings/{of_small}");
+    place.file(&damaged, "{");
+    for command in ["list", "status", "report"] {
+        let shown = place.run(&format!("experiment {command} --protocols paper"));
+        assert_eq!(shown.code, 5, "{command}: {}", shown.stderr);
+        for text in ["bad.toml:1: `title`: invalid type", &damaged, "remove it and run the experiment again"] {
+            assert!(shown.stderr.contains(text), "{command}: {text}: {}", shown.stderr);
+        }
+        assert!(!shown.stdout.is_empty(), "{command}");
+    }
+    assert!(place.run("experiment list --protocols paper").stdout.contains("small\t1/2\tTable 9: small"));
+    let again = place.run(&format!("{RUN} small sweep --protocols paper"));
+    assert!(again.code == 5 && again.stderr.contains(&damaged), "{}", again.stderr);
+    assert_eq!(place.read(&damaged), "{");
+    std::fs::remove_file(place.path().join(&damaged)).unwrap();
+    assert!(place.ok(&format!("{RUN} small sweep --protocols paper")).stderr.contains("1 of 4 runs are to be done"));
 }
 
 /// The experiments of the repository are well-formed, whatever is finished of them.
@@ -292,7 +321,15 @@ fn tables_in_the_documentation_are_the_results() {
     let place = Place::new();
     place.ok(&format!("experiment report --experiments {} --out out", root.join("experiments").display()));
     let findings = std::fs::read_to_string(root.join("docs/findings.md")).unwrap();
-    assert_eq!(findings, place.read("out/report.md"), "docs/findings.md; scripts/update-tables puts it right");
+    let same = |written: &str, measured: &str, what: &str| {
+        let (old, new): (Vec<&str>, Vec<&str>) = (written.lines().collect(), measured.lines().collect());
+        let differs = (0..old.len().max(new.len())).find(|&line| old.get(line) != new.get(line));
+        if let Some(line) = differs {
+            let (old, new) = (old.get(line), new.get(line));
+            panic!("{what}, line {}: {old:?} is not {new:?}; scripts/update-tables puts it right", line + 1);
+        }
+    };
+    same(&findings, &place.read("out/report.md"), "docs/findings.md");
     let docs =
         files(&root.join("docs")).into_iter().filter(|name| name.ends_with(".md")).map(|name| format!("docs/{name}"));
     let mut tables = 0;
@@ -304,7 +341,7 @@ fn tables_in_the_documentation_are_the_results() {
             let from = text.find(&start).unwrap_or_else(|| panic!("{page}: `{start}` is missing")) + start.len();
             let to = text.find(&format!("<!-- end of {name} -->")).unwrap();
             let measured = place.read(&format!("out/tables/{name}.md"));
-            assert_eq!(text[from..to], measured, "{page}: {name}; scripts/update-tables puts it right");
+            same(&text[from..to], &measured, &format!("{page}: {name}"));
             tables += 1;
         }
     }

@@ -4,7 +4,7 @@ use super::comparison;
 use crate::{
     chart,
     report::{
-        figure,
+        figure::{self, WHISKERS},
         gathered::{Gathered, Place},
         section::Section,
     },
@@ -29,7 +29,7 @@ pub fn show(gathered: &Gathered<'_>, section: &mut Section) {
         });
         let series: Vec<_> = series.collect();
         let bars = chart::Bars { groups: metrics.clone(), series, paper: "paper".into(), references: Vec::new() };
-        let caption = format!("{data}, protocol `{protocol}`; whiskers are standard deviations over seeds.");
+        let caption = format!("{data}, protocol `{protocol}`{WHISKERS}.");
         let id = gathered.name(data, protocol);
         let labels = figure::labels(&id, &caption, "", "value on test");
         section.draw(vec![figure::of(caption, chart::bars(&labels, &bars))]);

@@ -7,7 +7,7 @@ use crate::{
     report::{
         gathered::Gathered,
         section::{Block, Section},
-        tabular::{Entry, Kind, Line, Tabular, share},
+        tabular::{Entry, Kind, Line, Tabular, fixed, share},
     },
 };
 
@@ -126,7 +126,7 @@ fn finding(data: &str, protocol: &str, found: &[(&Row, BeyondAccuracy)]) -> Opti
     let calibration = a
         .miscalibration
         .zip(b.miscalibration)
-        .map_or_else(String::new, |(a, b)| format!("; miscalibration {a:.3} to {b:.3} bits"));
+        .map_or_else(String::new, |(a, b)| format!("; miscalibration {} to {} bits", fixed(a, 3), fixed(b, 3)));
     Some(format!(
         "{data}, `{protocol}`, from {} to {}: NDCG@20 of users by activity, least active first, {}; tail share of lists {} to {}{calibration}.",
         from.label(),

@@ -50,7 +50,7 @@ fn figure(
     let series = curves.iter().filter_map(|(label, curve)| {
         // The axis is logarithmic.
         let points: Vec<_> = curve_points(curve, metric, timed)?.into_iter().filter(|[x, _]| *x > 0.0).collect();
-        Some(chart::LineSeries { name: label.to_string(), points: figure::thinned(&points) })
+        Some(chart::LineSeries { name: label.to_string(), points: figure::thinned(&points), errors: Vec::new() })
     });
     let series = series.filter(|series| !series.points.is_empty());
     let part = curves.first().map_or("", |(_, curve)| &curve.part);

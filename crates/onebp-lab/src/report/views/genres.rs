@@ -8,7 +8,7 @@ use crate::{
         figure,
         gathered::{Gathered, Mean, Place},
         section::{Block, Section},
-        tabular::{Entry, Kind, Line, Tabular},
+        tabular::{Entry, Kind, Line, Tabular, fixed},
     },
 };
 
@@ -196,8 +196,9 @@ fn published(gathered: &Gathered<'_>, data: &str, row: &Row, genre: &str, k: usi
 }
 
 fn entry(mean: Option<Mean>) -> Entry {
-    let text = mean.map_or_else(|| "-".into(), |mean| format!("{:.3}", mean.value));
-    let detail = mean.filter(|mean| mean.count > 1).map_or_else(String::new, |mean| format!("±{:.3}", mean.deviation));
+    let text = mean.map_or_else(|| "-".into(), |mean| fixed(mean.value, 3));
+    let detail =
+        mean.filter(|mean| mean.count > 1).map_or_else(String::new, |mean| format!("±{}", fixed(mean.deviation, 3)));
     Entry { text, detail, value: mean.map(|mean| mean.value), ..Entry::default() }
 }
 
@@ -247,7 +248,7 @@ fn by_genre(gathered: &Gathered<'_>, data: &str, protocol: &str, rows: &[&Row], 
         let entries = columns.iter().map(|&(row, score)| {
             let ours = entry(mean(gathered, data, protocol, row, genre, k, score));
             let paper = published(gathered, data, row, genre, k, score);
-            Entry { detail: paper.map_or_else(String::new, |paper| format!("({paper:.3})")), ..ours }
+            Entry { detail: paper.map_or_else(String::new, |paper| format!("({})", fixed(paper, 3))), ..ours }
         });
         table.rows.push(Line { label: genre.into(), kind: Kind::Ours, entries: entries.collect() });
     }
@@ -262,9 +263,10 @@ fn finding(gathered: &Gathered<'_>, data: &str, protocol: &str, rows: &[&Row], c
     let words = cutoffs.iter().filter_map(|&k| {
         let value = |row: &Row| Some(mean(gathered, data, protocol, row, OVERALL, k, "P")?.value);
         let paper = |row: &Row| published(gathered, data, row, OVERALL, k, "P");
-        let behind =
-            paper(champion).zip(paper(other)).map_or_else(String::new, |(a, b)| format!(" (paper {a:.3} and {b:.3})"));
-        Some(format!("P@{k} {:.3} against {:.3}{behind}", value(champion)?, value(other)?))
+        let behind = paper(champion)
+            .zip(paper(other))
+            .map_or_else(String::new, |(a, b)| format!(" (paper {} and {})", fixed(a, 3), fixed(b, 3)));
+        Some(format!("P@{k} {} against {}{behind}", fixed(value(champion)?, 3), fixed(value(other)?, 3)))
     });
     let words: Vec<String> = words.collect();
     (!words.is_empty())

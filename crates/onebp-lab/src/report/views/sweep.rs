@@ -4,8 +4,8 @@ use crate::{
     Error, chart,
     experiment::Vary,
     report::{
-        figure,
-        gathered::{Gathered, Place},
+        figure::{self, WHISKERS},
+        gathered::{Gathered, Mean, Place},
         section::{Block, Figure, Section},
         tabular::{Entry, Kind, Line, Tabular, share},
     },
@@ -31,8 +31,8 @@ fn places(gathered: &Gathered<'_>) -> Vec<f64> {
 }
 
 /// Places and means of a metric for a row.
-fn points(gathered: &Gathered<'_>, data: &str, protocol: &str, row: &str, metric: &str) -> Vec<(f64, f64)> {
-    let at = |at: f64| Some((at, gathered.mean(Place { data, protocol, row, at: Some(at) }, metric)?.value));
+fn points(gathered: &Gathered<'_>, data: &str, protocol: &str, row: &str, metric: &str) -> Vec<(f64, Mean)> {
+    let at = |at: f64| Some((at, gathered.mean(Place { data, protocol, row, at: Some(at) }, metric)?));
     places(gathered).into_iter().filter_map(at).collect()
 }
 
@@ -40,12 +40,14 @@ fn figure(gathered: &Gathered<'_>, data: &str, protocol: &str, metric: &str, var
     let reference = gathered.experiment.reference.as_deref().and_then(|row| gathered.published(data, row, metric));
     let references = reference.map(|value| chart::Reference { name: "paper".into(), value }).into_iter().collect();
     let series = gathered.rows(data, protocol).into_iter().map(|row| {
-        let points = points(gathered, data, protocol, &row.name, metric).into_iter().map(|(at, value)| [at, value]);
-        chart::LineSeries { name: row.label().into(), points: points.collect() }
+        let points = points(gathered, data, protocol, &row.name, metric);
+        let errors = points.iter().map(|(_, mean)| mean.deviation).collect();
+        let points = points.into_iter().map(|(at, mean)| [at, mean.value]).collect();
+        chart::LineSeries { name: row.label().into(), points, errors }
     });
     let series = series.filter(|series| !series.points.is_empty()).collect();
     let lines = chart::Lines { series, log_x: vary.logarithmic, references };
-    let caption = format!("{metric} against {}, {data}, protocol `{protocol}`.", vary.axis);
+    let caption = format!("{metric} against {}, {data}, protocol `{protocol}`{WHISKERS}.", vary.axis);
     let id = format!("{}-{metric}", gathered.name(data, protocol));
     figure::of(caption.clone(), chart::lines(&figure::labels(&id, &caption, &vary.axis, metric), &lines))
 }
@@ -82,16 +84,16 @@ fn findings(gathered: &Gathered<'_>, data: &str, protocol: &str) -> Vec<String> 
     let sentence = |row: &crate::experiment::Row| {
         let points = points(gathered, data, protocol, &row.name, metric);
         let (first, last) = (points.first()?, points.last()?);
-        let best = points.iter().max_by(|a, b| a.1.total_cmp(&b.1))?;
+        let best = points.iter().max_by(|a, b| a.1.value.total_cmp(&b.1.value))?;
         Some(format!(
             "{data}, `{protocol}`, {}: {metric} is {} at {} = {}, best at {} ({}) and {} at {}.",
             row.label(),
-            share(first.1),
+            share(first.1.value),
             vary.axis,
             first.0,
             best.0,
-            share(best.1),
-            share(last.1),
+            share(best.1.value),
+            share(last.1.value),
             last.0
         ))
     };

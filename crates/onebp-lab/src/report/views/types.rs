@@ -8,7 +8,7 @@ use crate::{
         figure,
         gathered::Gathered,
         section::{Block, Section},
-        tabular::{Entry, Kind, Line, Tabular},
+        tabular::{Entry, Kind, Line, Tabular, fixed},
     },
 };
 
@@ -77,14 +77,14 @@ fn finding(data: &str, protocol: &str, found: &[(&Row, TypesOfAll)]) -> Option<S
     let words = found.iter().filter_map(|(row, types)| {
         let (first, last) = (types.shares.first()?, types.shares.last()?);
         Some(format!(
-            "from {:.1} % at K = {} to {:.1} % at K = {} under {} (entropy {:.3} to {:.3})",
+            "from {:.1} % at K = {} to {:.1} % at K = {} under {} (entropy {} to {})",
             100.0 * first.share.first()?,
             first.k,
             100.0 * last.share.first()?,
             last.k,
             row.label(),
-            first.entropy,
-            last.entropy
+            fixed(first.entropy, 3),
+            fixed(last.entropy, 3)
         ))
     });
     let words: Vec<String> = words.collect();

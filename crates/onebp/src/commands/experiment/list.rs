@@ -1,11 +1,10 @@
 //! `onebp experiment list` and `status`.
 
-use super::{Selection, plan, usage};
+use super::{Selection, plan};
 use crate::{
     failure::Failure,
     output::{self, Terminal},
 };
-use onebp_lab::Store;
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -20,23 +19,25 @@ struct Listed {
 
 /// One line an experiment.
 pub fn list(selection: &Selection, terminal: Terminal) -> Result<(), Failure> {
-    let store = Store::read(&selection.results()).map_err(usage)?;
+    let (experiments, store, mut shown) = selection.open(terminal)?;
     let mut lines = Vec::new();
-    for experiment in selection.read()? {
-        let gathered = plan::gather(&experiment, selection, &store)?;
+    for experiment in experiments {
+        let Some(gathered) = shown.keep(plan::gather(&experiment, selection, &store)) else { continue };
         let (finished, runs) = gathered.finished();
         let failed = gathered.placed.iter().filter(|placed| placed.failure.is_some()).count();
         let (title, about) = (experiment.title.clone(), experiment.about.clone());
         lines.push(Listed { name: experiment.name.clone(), title, about, finished, failed, runs });
     }
     if terminal.json {
-        return output::json(&lines);
+        output::json(&lines)?;
+        return shown.end();
     }
     let cells = |line: &Listed| {
         let failed = if line.failed > 0 { format!(", {} failed", line.failed) } else { String::new() };
         (line.name.clone(), vec![format!("{}/{}{failed}", line.finished, line.runs), line.title.clone()])
     };
-    output::rows(&["experiment", "finished", "title"], &lines.iter().map(cells).collect::<Vec<_>>())
+    output::rows(&["experiment", "finished", "title"], &lines.iter().map(cells).collect::<Vec<_>>())?;
+    shown.end()
 }
 
 #[derive(Serialize)]
@@ -51,10 +52,11 @@ struct Run {
 
 /// One line a run.
 pub fn status(selection: &Selection, terminal: Terminal) -> Result<(), Failure> {
-    let store = Store::read(&selection.results()).map_err(usage)?;
+    let (experiments, store, mut shown) = selection.open(terminal)?;
     let mut runs = Vec::new();
-    for experiment in selection.read()? {
-        for placed in plan::gather(&experiment, selection, &store)?.placed {
+    for experiment in experiments {
+        let Some(gathered) = shown.keep(plan::gather(&experiment, selection, &store)) else { continue };
+        for placed in gathered.placed {
             runs.push(Run {
                 experiment: experiment.name.clone(),
                 run: placed.cell.name(),
@@ -74,7 +76,8 @@ pub fn status(selection: &Selection, terminal: Terminal) -> Result<(), Failure> 
         }
     }
     if terminal.json {
-        return output::json(&runs);
+        output::json(&runs)?;
+        return shown.end();
     }
     let cells = |run: &Run| {
         let seconds = run.seconds.map_or_else(String::new, |seconds| format!("{seconds:.0} s"));
@@ -85,5 +88,6 @@ pub fn status(selection: &Selection, terminal: Terminal) -> Result<(), Failure> 
     output::rows(
         &["experiment", "run", "state", "epochs", "time", "problem"],
         &runs.iter().map(cells).collect::<Vec<_>>(),
-    )
+    )?;
+    shown.end()
 }

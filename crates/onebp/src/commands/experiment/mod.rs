@@ -15,7 +15,7 @@ use crate::{
     failure::{Exit, Failure},
     output::Terminal,
 };
-use onebp_lab::{Choice, Experiment};
+use onebp_lab::{Choice, Experiment, Store};
 use std::path::{Path, PathBuf};
 
 /// Run the experiments of the paper, and your own, and report on them.
@@ -67,11 +67,11 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// The experiments.
+    /// The experiments; and what is wrong with files of the folder where all of it is asked for.
     ///
     /// # Errors
-    /// A usage failure for one that is not there, or whose file is wrong.
-    fn read(&self) -> Result<Vec<Experiment>, Failure> {
+    /// A usage failure for one that was named and is not there, or whose file is wrong.
+    fn read(&self) -> Result<(Vec<Experiment>, Vec<Failure>), Failure> {
         let named_by_path = !self.names.is_empty() && self.names.iter().all(|name| name.ends_with(".toml"));
         if !self.experiments.is_dir() && !named_by_path {
             let problem = format!("{}: no such folder of experiments", self.experiments.display());
@@ -79,8 +79,9 @@ impl Selection {
         }
         let all = || Experiment::read_all(&self.experiments).map_err(usage);
         if self.names.is_empty() {
-            let all = all()?;
-            if all.is_empty() {
+            let (all, wrong) = all()?;
+            let wrong: Vec<Failure> = wrong.into_iter().map(usage).collect();
+            if all.is_empty() && wrong.is_empty() {
                 let problem = format!("{}: there are no experiments (no .toml)", self.experiments.display());
                 return Err(Failure::usage(format!("{problem}; give their folder by --experiments")));
             }
@@ -91,11 +92,11 @@ impl Selection {
                     && self.rows.iter().all(has_row)
             };
             let chosen: Vec<Experiment> = all.into_iter().filter(has).collect();
-            if chosen.is_empty() {
+            if chosen.is_empty() && wrong.is_empty() {
                 let problem = format!("{}: no experiment has this profile and these rows", self.experiments.display());
                 return Err(Failure::usage(format!("{problem}; name one to hear what it has")));
             }
-            return Ok(chosen);
+            return Ok((chosen, wrong));
         }
         let find = |name: &String| -> Result<Experiment, Failure> {
             if name.ends_with(".toml") {
@@ -105,7 +106,7 @@ impl Selection {
             if path.exists() {
                 return Experiment::read(&path).map_err(usage);
             }
-            let known: Vec<String> = all()?.into_iter().map(|experiment| experiment.name).collect();
+            let known: Vec<String> = all()?.0.into_iter().map(|experiment| experiment.name).collect();
             let near = crate::config_file::suggestion(name, &known);
             Err(Failure::usage(format!("there is no experiment `{name}` in {}{near}", self.experiments.display())))
         };
@@ -116,7 +117,15 @@ impl Selection {
                 experiments.push(experiment);
             }
         }
-        Ok(experiments)
+        Ok((experiments, Vec::new()))
+    }
+
+    /// The experiments and the store, for a look at them; `Shown` says in the end what could not be shown.
+    fn open(&self, terminal: Terminal) -> Result<(Vec<Experiment>, Store, Shown), Failure> {
+        let (experiments, mut problems) = self.read()?;
+        let (store, damaged) = Store::read(&self.results()).map_err(usage)?;
+        problems.extend(damaged.into_iter().map(usage));
+        Ok((experiments, store, Shown { problems, terminal }))
     }
 
     /// What is taken of their grids.
@@ -139,6 +148,29 @@ impl Selection {
             .map(|name| Path::new(name).with_file_name("results"));
         let beside = || file.unwrap_or_else(|| self.experiments.join("results"));
         self.results.clone().unwrap_or_else(beside)
+    }
+}
+
+/// What is wrong with files that lie among others: those are shown first.
+struct Shown {
+    problems: Vec<Failure>,
+    terminal: Terminal,
+}
+
+impl Shown {
+    /// The value, or nothing where it is wrong.
+    fn keep<T>(&mut self, result: Result<T, Failure>) -> Option<T> {
+        result.map_err(|failure| self.problems.push(failure)).ok()
+    }
+
+    /// Everything that can be shown has been.
+    ///
+    /// # Errors
+    /// The last of what was wrong, after a line for each of the others.
+    fn end(mut self) -> Result<(), Failure> {
+        let last = self.problems.pop();
+        self.problems.iter().for_each(|failure| self.terminal.tell(&format!("error: {failure}")));
+        last.map_or(Ok(()), Err)
     }
 }
 

@@ -1,15 +1,12 @@
 //! `onebp experiment report`.
 
-use super::{Selection, plan, usage};
+use super::{Selection, plan};
 use crate::{
     failure::{Exit, Failure},
     frame,
     output::{self, Terminal},
 };
-use onebp_lab::{
-    Store,
-    report::{Block, Page, Section, Tabular, section},
-};
+use onebp_lab::report::{Block, Page, Section, Tabular, section};
 use onebp_train::atomic;
 use polars::prelude::Column;
 use std::path::{Path, PathBuf};
@@ -32,11 +29,11 @@ const TITLE: &str = "OneBP: tables and figures, measured";
 
 pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
     let selection = &arguments.selection;
-    let store = Store::read(&selection.results()).map_err(usage)?;
+    let (experiments, store, mut shown) = selection.open(terminal)?;
     let mut sections = Vec::new();
     let (mut finished, mut runs) = (0, 0);
-    for experiment in selection.read()? {
-        let gathered = plan::gather(&experiment, selection, &store)?;
+    for experiment in experiments {
+        let Some(gathered) = shown.keep(plan::gather(&experiment, selection, &store)) else { continue };
         let counts = gathered.finished();
         (finished, runs) = (finished + counts.0, runs + counts.1);
         // What has not been begun would fill the page with what is missing.
@@ -45,14 +42,17 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
         }
     }
     if sections.is_empty() {
+        shown.end()?;
         let problem = format!("{}: none of these runs is finished", selection.results().display());
         return Err(Failure::new(Exit::Run, format!("{problem}; run them first: onebp experiment run")));
     }
     if arguments.markdown {
-        return output::result(markdown(TITLE, &sections).trim_end());
+        output::result(markdown(TITLE, &sections).trim_end())?;
+        return shown.end();
     }
     if terminal.json {
-        return output::json(&sections);
+        output::json(&sections)?;
+        return shown.end();
     }
     let facts = vec![
         ("program".to_string(), format!("onebp {}", env!("CARGO_PKG_VERSION"))),
@@ -66,7 +66,8 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
         facts,
         sections,
     };
-    write(&page, &arguments.out, &terminal)
+    write(&page, &arguments.out, &terminal)?;
+    shown.end()
 }
 
 /// What was found, with the tables behind it, as Markdown.

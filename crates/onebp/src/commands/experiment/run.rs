@@ -20,7 +20,7 @@ use onebp_lab::{
     experiment::Wanted,
     grid,
     result::FailedCell,
-    store::{Key, to_text},
+    store::{self, Key, to_text},
 };
 use onebp_model::device::{self, DeviceName, Found};
 use onebp_train::{Observer, Row, atomic};
@@ -111,9 +111,17 @@ struct Job {
 }
 
 pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
+    let ended = run_grid(&arguments, terminal);
+    if terminal.json {
+        super::list::status(&arguments.selection, terminal)?;
+    }
+    ended
+}
+
+fn run_grid(arguments: &Arguments, terminal: Terminal) -> Result<(), Failure> {
     limit_threads(arguments.threads)?;
     let found = device::find(arguments.device)?;
-    let (todo, skipped) = todo(&arguments, &terminal)?;
+    let (todo, skipped) = todo(arguments, &terminal)?;
     if todo.is_empty() {
         return ended_with(&skipped, &terminal);
     }
@@ -135,7 +143,7 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
                         rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(Failure::unexpected)?;
                     while !stop.load(Ordering::Relaxed) {
                         let Some(job) = locked(&queue).next() else { return Ok(()) };
-                        let worker = Worker { arguments: &arguments, found: &found, stop: &stop, board: &board, jobs };
+                        let worker = Worker { arguments, found: &found, stop: &stop, board: &board, jobs };
                         // Only the thread of a job asks for its pool: what the pool's own threads start stays in it.
                         let exit = pool.install(|| worker.run(job))?;
                         locked(&failed).extend(exit);
@@ -208,7 +216,11 @@ fn todo(arguments: &Arguments, terminal: &Terminal) -> Result<(Vec<Job>, Vec<Exi
     let results = selection.results();
     let mut loaded: BTreeMap<String, Arc<Loaded>> = BTreeMap::new();
     let mut jobs: BTreeMap<String, Job> = BTreeMap::new();
-    for experiment in selection.read()? {
+    let (experiments, mut wrong) = selection.read()?;
+    if let Some(failure) = wrong.pop() {
+        return Err(failure);
+    }
+    for experiment in experiments {
         // Before hours of training rather than after them.
         super::plan::paper(&experiment)?;
         let wanted: Vec<Wanted> = experiment.measures.iter().map(|&measure| experiment.wanted(measure)).collect();
@@ -267,7 +279,16 @@ fn todo(arguments: &Arguments, terminal: &Terminal) -> Result<(Vec<Job>, Vec<Exi
         job.wanted.sort();
         job.wanted.dedup();
         let stem = results.join(&job.stem);
-        if let Some(result) = kept(&ending(&stem, "json"))? {
+        let kept = match kept(&ending(&stem, "json")) {
+            Ok(kept) => kept,
+            // Not to be written over, and not in the way of the others.
+            Err(failure) => {
+                terminal.tell(&format!("skipped: {failure}"));
+                failed.push(failure.exit);
+                continue;
+            }
+        };
+        if let Some(result) = kept {
             job.wanted.retain(|wanted| !result.measurements.contains_key(&wanted.key()));
             let known = job.wanted.iter().all(|wanted| result.unmeasured.contains_key(&wanted.key()));
             if job.wanted.is_empty() || known && !arguments.retry {
@@ -287,11 +308,7 @@ fn todo(arguments: &Arguments, terminal: &Terminal) -> Result<(Vec<Job>, Vec<Exi
 
 /// The finished run of a file, if there is one.
 fn kept(path: &Path) -> Result<Option<CellResult>, Failure> {
-    if !path.exists() {
-        return Ok(None);
-    }
-    let damaged = |error: serde_json::Error| onebp_lab::Error::Result { path: path.into(), problem: error.to_string() };
-    serde_json::from_slice(&atomic::read(path)?).map(Some).map_err(|error| usage(damaged(error)))
+    if path.exists() { store::read(path).map(Some).map_err(usage) } else { Ok(None) }
 }
 
 /// The path with an ending; names hold points.
