@@ -41,7 +41,8 @@ fn table(gathered: &Gathered<'_>, data: &str, protocol: &str) -> Tabular {
     };
     let mut group = None;
     let mut runs = (usize::MAX, 0);
-    let mut doubts = Vec::new();
+    // Row and reason, with the metrics that they are about.
+    let mut doubts: Vec<(String, Vec<&str>)> = Vec::new();
     for row in &rows {
         if row.group.is_some() && row.group != group {
             group = row.group.clone();
@@ -67,7 +68,11 @@ fn table(gathered: &Gathered<'_>, data: &str, protocol: &str) -> Tabular {
                 let value = gathered.published(data, &row.name, metric);
                 let doubt = gathered.paper.suspicion(gathered.called(data), &row.name, metric).map(str::to_string);
                 if let Some(doubt) = doubt.as_ref().filter(|_| value.is_some()) {
-                    doubts.push(format!("{}, {metric}: {doubt}", row.label()));
+                    let about = format!("{doubt} ({}", row.label());
+                    match doubts.iter_mut().find(|(known, _)| *known == about) {
+                        Some((_, metrics)) => metrics.push(metric),
+                        None => doubts.push((about, vec![metric])),
+                    }
                 }
                 let ours = gathered.mean(place, metric);
                 let difference =
@@ -90,9 +95,10 @@ fn table(gathered: &Gathered<'_>, data: &str, protocol: &str) -> Tabular {
     let seeds = if runs.0 == runs.1 { format!("{}", runs.0) } else { format!("{} to {}", runs.0, runs.1) };
     let plural = if runs.1 == 1 { "" } else { "s" };
     table.caption = format!("{}, {data}, protocol `{protocol}`: {sentence}. {seeds} seed{plural}.", experiment.title);
-    doubts.dedup();
     if !doubts.is_empty() {
-        table.notes.push(format!("Doubtful cells of the paper, marked `?`: {}.", doubts.join("; ")));
+        let doubts = doubts.iter().map(|(about, metrics)| format!("{about}: {})", metrics.join(", ")));
+        let doubts = doubts.collect::<Vec<_>>().join("; ");
+        table.notes.push(format!("Doubtful cells of the paper, marked `?`: {doubts}."));
     }
     let machines = super::machines(gathered, data, protocol);
     let has_times = table.rows.iter().any(|line| {

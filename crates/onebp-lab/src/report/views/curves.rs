@@ -1,7 +1,8 @@
-//! Quality against epochs and against seconds of training.
+//! Quality against epochs, and against seconds of training where all rows were run alike.
 
 use crate::{
     Error, chart,
+    experiment::Row,
     report::{
         figure,
         gathered::{Gathered, Place},
@@ -19,14 +20,27 @@ pub fn show(gathered: &Gathered<'_>, section: &mut Section) {
     for (data, protocol, _) in gathered.tables() {
         for metric in &gathered.experiment.metrics {
             let panels = [("epochs", false), ("seconds of training", true)];
-            let figures = panels.iter().map(|(axis, timed)| figure(gathered, data, protocol, metric, axis, *timed));
+            let panels = panels.iter().filter(|(_, timed)| !timed || timed_alike(gathered, data, protocol));
+            let figures = panels.map(|(axis, timed)| figure(gathered, data, protocol, metric, axis, *timed));
             section.draw(figures.collect());
         }
         let Some(metric) = gathered.experiment.metrics.last() else { continue };
         let table = table(gathered, data, protocol, metric);
-        section.findings.extend(finding(&table, data, protocol, metric));
+        let unit = if timed_alike(gathered, data, protocol) { "s" } else { "epochs" };
+        section.findings.extend(finding(&table, (data, protocol, metric), unit));
         section.blocks.push(Block::Table(table));
     }
+}
+
+/// Whether all rows were run on the same machine, with as many threads and others beside them: only then seconds compare.
+fn timed_alike(gathered: &Gathered<'_>, data: &str, protocol: &str) -> bool {
+    let rows = gathered.rows(data, protocol);
+    let machine = |row: &&Row| {
+        gathered.results(Place { data, protocol, row: &row.name, at: None }).first().map(|result| &result.machine)
+    };
+    let mut machines = rows.iter().filter_map(machine);
+    let first = machines.next();
+    machines.all(|machine| Some(machine) == first)
 }
 
 /// The curve of a row, of its first seed.
@@ -74,50 +88,55 @@ fn table(gathered: &Gathered<'_>, data: &str, protocol: &str, metric: &str) -> T
     let rows = gathered.rows(data, protocol);
     let values = |row: &str| curve(gathered, data, protocol, row).and_then(|curve| curve.metrics.get(metric));
     let best = rows.iter().filter_map(|row| values(&row.name)).flatten().copied().fold(0.0, f64::max);
+    let timed = timed_alike(gathered, data, protocol);
     let mut table = Tabular {
         name: gathered.name(data, protocol),
         caption: format!(
-            "Seconds of training until {metric} first reaches a share of {}, the best of all rows, {data}, protocol `{protocol}`, first seed.",
+            "{} until {metric} first reaches a share of {}, the best of all rows, {data}, protocol `{protocol}`, first seed.",
+            if timed { "Seconds of training" } else { "Epochs" },
             share(best)
         ),
         columns: SHARES
             .iter()
             .map(|share| format!("{:.0} %", 100.0 * share))
-            .chain(["best".into(), "at epoch".into(), "s/epoch".into()])
+            .chain(["best".into(), "at epoch".into()])
+            .chain(timed.then(|| "s/epoch".into()))
             .collect(),
         ..Tabular::default()
     };
     for row in rows {
         let Some((curve, values)) = curve(gathered, data, protocol, &row.name).zip(values(&row.name)) else { continue };
         let until = |goal: &f64| {
-            let at = values.iter().position(|&value| value >= goal * best).and_then(|at| curve.seconds.get(at));
-            at.map_or_else(|| Entry::text("never"), |&at| Entry::seconds(at))
+            let epoch = |at: usize| Some(Entry::number(f64::from(*curve.epoch.get(at)?), 0));
+            let time = |at: usize| if timed { curve.seconds.get(at).copied().map(Entry::seconds) } else { epoch(at) };
+            let at = values.iter().position(|&value| value >= goal * best);
+            at.and_then(time).unwrap_or_else(|| Entry::text("never"))
         };
         let top = values.iter().copied().fold(0.0, f64::max);
         let epoch =
             values.iter().position(|&value| value == top).and_then(|at| curve.epoch.get(at)).copied().unwrap_or(0);
         let results = gathered.results(Place { data, protocol, row: &row.name, at: None });
         let per_epoch = results.first().map_or(0.0, |result| result.seconds_per_epoch);
-        let entries = SHARES.iter().map(until).chain([
-            Entry::share(Some(top)),
-            Entry::number(f64::from(epoch), 0),
-            Entry::seconds(per_epoch),
-        ]);
+        let best = [Entry::share(Some(top)), Entry::number(f64::from(epoch), 0)];
+        let entries = SHARES.iter().map(until).chain(best).chain(timed.then(|| Entry::seconds(per_epoch)));
         table.rows.push(Line { label: row.label().into(), kind: Kind::Ours, entries: entries.collect() });
     }
-    table.notes.push(format!("Machine: {}.", super::machines(gathered, data, protocol)));
+    let unlike = if timed { "" } else { " Seconds of rows that were not run alike are not compared." };
+    table.notes.push(format!("Machine: {}.{unlike}", super::machines(gathered, data, protocol)));
     table
 }
 
 /// Which row is first at each share.
-fn finding(table: &Tabular, data: &str, protocol: &str, metric: &str) -> Option<String> {
+fn finding(table: &Tabular, (data, protocol, metric): (&str, &str, &str), unit: &str) -> Option<String> {
     let first = |column: usize| {
         let times = table.rows.iter().filter_map(|line| Some((line.entries.get(column)?.value?, &line.label)));
         times.min_by(|a, b| a.0.total_cmp(&b.0))
     };
     let firsts: Vec<String> = (0..SHARES.len())
         .filter_map(|column| {
-            first(column).map(|(time, label)| format!("{} by {label} after {} s", table.columns[column], seconds(time)))
+            let (time, label) = first(column)?;
+            let time = if unit == "s" { seconds(time) } else { format!("{time}") };
+            Some(format!("{} by {label} after {time} {unit}", table.columns[column]))
         })
         .collect();
     (!firsts.is_empty()).then(|| format!("{data}, `{protocol}`: of the best {metric}, {}.", firsts.join(", ")))
