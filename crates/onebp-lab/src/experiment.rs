@@ -340,7 +340,7 @@ impl Experiment {
                 Err(error) => wrong.push(error),
             }
         }
-        all.sort_by_key(|experiment| experiment.order);
+        all.sort_by(|a, b| a.order.cmp(&b.order).then_with(|| a.name.cmp(&b.name)));
         Ok((all, wrong))
     }
 

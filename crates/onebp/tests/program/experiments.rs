@@ -100,6 +100,28 @@ fn a_grid_is_run_once_and_reported() {
     );
 }
 
+/// Seconds of runs on different numbers of threads do not compare; epochs do.
+#[test]
+fn curves_compare_seconds_of_rows_that_were_run_alike() {
+    let place = lab();
+    let small = place.read("experiments/small.toml");
+    place.file("experiments/curves.toml", small.replace("comparison", "curves").replace("Table 9", "Curves"));
+    let run = |row: &str, threads: u32| {
+        place.ok(&format!("experiment run curves --protocols paper --device ndarray --threads {threads} --rows {row}"))
+    };
+    run("mf", 2);
+    run("onebp", 1);
+    let report = || place.ok("experiment report curves --protocols paper --markdown").stdout;
+    let unlike = report();
+    assert!(unlike.contains("**Epochs until NDCG@20 first reaches") && unlike.contains("not compared"), "{unlike}");
+    assert!(!unlike.contains("s/epoch"), "{unlike}");
+    std::fs::remove_dir_all(place.path().join("experiments/results")).unwrap();
+    std::fs::remove_dir_all(place.path().join("runs")).unwrap();
+    run("mf,onebp", 2);
+    let alike = report();
+    assert!(alike.contains("**Seconds of training until NDCG@20 first") && alike.contains("s/epoch"), "{alike}");
+}
+
 /// Experiments that share a run add to what is measured of it, and do not undo each other.
 #[test]
 fn measurements_add_up() {

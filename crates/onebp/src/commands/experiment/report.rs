@@ -9,7 +9,10 @@ use crate::{
 use onebp_lab::report::{Block, Page, Section, Tabular, section};
 use onebp_train::atomic;
 use polars::prelude::Column;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 /// What is reported, and where to.
 #[derive(clap::Args)]
@@ -32,10 +35,14 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
     let (experiments, store, mut shown) = selection.open(terminal)?;
     let mut sections = Vec::new();
     let (mut finished, mut runs) = (0, 0);
+    // Experiments share runs.
+    let mut seconds = BTreeMap::new();
     for experiment in experiments {
         let Some(gathered) = shown.keep(plan::gather(&experiment, selection, &store)) else { continue };
         let counts = gathered.finished();
         (finished, runs) = (finished + counts.0, runs + counts.1);
+        let results = gathered.placed.iter().filter_map(|placed| placed.result);
+        seconds.extend(results.map(|one| ((one.config_address.clone(), one.data_fingerprint.clone()), one.seconds)));
         // What has not been begun would fill the page with what is missing.
         if counts.0 > 0 {
             sections.push(section(&gathered));
@@ -46,17 +53,10 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
         let problem = format!("{}: none of these runs is finished", selection.results().display());
         return Err(Failure::new(Exit::Run, format!("{problem}; run them first: onebp experiment run")));
     }
-    if arguments.markdown {
-        output::result(markdown(TITLE, &sections).trim_end())?;
-        return shown.end();
-    }
-    if terminal.json {
-        output::json(&sections)?;
-        return shown.end();
-    }
     let facts = vec![
         ("program".to_string(), format!("onebp {}", env!("CARGO_PKG_VERSION"))),
-        ("runs".into(), format!("{finished} of {runs} finished")),
+        ("runs".into(), format!("{finished} of {runs} finished, {} different ones", seconds.len())),
+        ("time".into(), format!("{:.1} hours of training and evaluation", seconds.values().sum::<f64>() / 3600.0)),
         ("profile".into(), selection.profile.clone().unwrap_or_else(|| "the whole grid".into())),
     ];
     let page = Page {
@@ -66,14 +66,21 @@ pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
         facts,
         sections,
     };
-    write(&page, &arguments.out, &terminal)?;
+    if arguments.markdown {
+        output::result(markdown(&page).trim_end())?;
+    } else if terminal.json {
+        output::json(&page.sections)?;
+    } else {
+        write(&page, &arguments.out, &terminal)?;
+    }
     shown.end()
 }
 
 /// What was found, with the tables behind it, as Markdown.
-fn markdown(title: &str, sections: &[Section]) -> String {
-    let mut text = format!("# {title}\n\n");
-    for section in sections {
+fn markdown(page: &Page) -> String {
+    let facts: Vec<String> = page.facts.iter().map(|(name, fact)| format!("{name}: {fact}")).collect();
+    let mut text = format!("# {}\n\n{}\n\n{}\n\n", page.title, page.subtitle, facts.join("; "));
+    for section in &page.sections {
         text.push_str(&format!("## {}\n\n{}\n\n", section.title, section.about));
         for (who, sentence) in [("The paper", &section.claim), ("Here", &section.verdict)] {
             if let Some(sentence) = sentence {
@@ -105,7 +112,7 @@ pub fn write(page: &Page, folder: &Path, terminal: &Terminal) -> Result<(), Fail
     atomic::create_folder(folder)?;
     let html = page.html().map_err(Failure::unexpected)?;
     atomic::write(&folder.join("report.html"), html.as_bytes())?;
-    atomic::write(&folder.join("report.md"), markdown(&page.title, &page.sections).as_bytes())?;
+    atomic::write(&folder.join("report.md"), markdown(page).as_bytes())?;
     let tables = atomic::create_folder(&folder.join("tables"))?;
     let mut count = 0;
     for table in page.sections.iter().flat_map(Section::tables) {
