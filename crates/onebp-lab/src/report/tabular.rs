@@ -344,10 +344,7 @@ mod tests {
     #[test]
     fn numbers() {
         assert_eq!([share(0.453), share(-0.02), share(1.0), share(0.0)], [".4530", "-.0200", "1.0000", ".0000"]);
-        assert_eq!(
-            [seconds(0.01234), seconds(0.5), seconds(3.2), seconds(120.04)],
-            [".0123", ".500", "3.20", "120.0"]
-        );
+        assert_eq!([seconds(0.01234), seconds(0.5), seconds(3.2), seconds(120.04)], [".0123", ".500", "3.20", "120.0"]);
         assert_eq!(Entry::share(None).text, "-");
     }
 }
