@@ -6,7 +6,7 @@
 //!  "suspicious": [{"data": "ml-1m", "row": "lightgcn", "columns": ["R@10"], "reason": "identical to MF's"}]}
 //! ```
 
-use crate::Error;
+use crate::{Error, store};
 use serde::Deserialize;
 use std::{collections::BTreeMap, path::Path};
 
@@ -55,8 +55,7 @@ impl Paper {
     /// # Errors
     /// [`Error::Io`] and [`Error::Result`] naming the file.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let bytes = std::fs::read(path).map_err(|source| Error::Io { path: path.into(), source })?;
-        serde_json::from_slice(&bytes).map_err(|error| Error::Result { path: path.into(), problem: error.to_string() })
+        store::read(path)
     }
 
     /// A value of the table.

@@ -114,7 +114,7 @@ impl Store {
     }
 }
 
-/// Reads a file of the store.
+/// Reads a file of results or numbers.
 ///
 /// # Errors
 /// [`Error::Io`], and [`Error::Result`] where it is damaged.

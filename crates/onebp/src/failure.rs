@@ -53,6 +53,11 @@ impl Failure {
     pub fn usage(message: impl Into<String>) -> Self {
         Self::new(Exit::Usage, message)
     }
+
+    /// Tells it on stderr.
+    pub fn print(&self) {
+        eprintln!("error: {self}");
+    }
 }
 
 /// On one line and without control characters, which ids and names may bring along.

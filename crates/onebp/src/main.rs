@@ -103,7 +103,7 @@ fn main() -> ExitCode {
     match std::panic::catch_unwind(|| run(cli)) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(failure)) => {
-            eprintln!("error: {failure}");
+            failure.print();
             ExitCode::from(failure.exit as u8)
         }
         Err(_) => {

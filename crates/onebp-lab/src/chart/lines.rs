@@ -108,7 +108,9 @@ pub fn lines(labels: &Labels, data: &Lines) -> Result<String, Error> {
             .filter(|([low, high], _)| low < high)
             .map(|([low, high], [x, _])| whisker(*x, [*low, *high].map(|end| frame.y(&vertical, end)), WHISKER))
             .collect();
-        frame.reference(&whiskers, "none");
+        if !whiskers.is_empty() {
+            frame.reference(&whiskers, "none");
+        }
         // Markers of different curves at different points, so that they do not hide each other.
         let every = places.len().div_ceil(MARKERS);
         let first = if every > 1 { number * every / data.series.len() } else { 0 };

@@ -42,7 +42,7 @@ fn table(gathered: &Gathered<'_>, data: &str, protocol: &str) -> Tabular {
     let mut group = None;
     let mut runs = (usize::MAX, 0);
     // Row and reason, with the metrics that they are about.
-    let mut doubts: Vec<(String, Vec<&str>)> = Vec::new();
+    let mut doubts: Vec<(&str, String, Vec<&str>)> = Vec::new();
     for row in &rows {
         if row.group.is_some() && row.group != group {
             group = row.group.clone();
@@ -68,10 +68,9 @@ fn table(gathered: &Gathered<'_>, data: &str, protocol: &str) -> Tabular {
                 let value = gathered.published(data, &row.name, metric);
                 let doubt = gathered.paper.suspicion(gathered.called(data), &row.name, metric).map(str::to_string);
                 if let Some(doubt) = doubt.as_ref().filter(|_| value.is_some()) {
-                    let about = format!("{doubt} ({}", row.label());
-                    match doubts.iter_mut().find(|(known, _)| *known == about) {
-                        Some((_, metrics)) => metrics.push(metric),
-                        None => doubts.push((about, vec![metric])),
+                    match doubts.iter_mut().find(|(label, reason, _)| *label == row.label() && reason == doubt) {
+                        Some((.., metrics)) => metrics.push(metric),
+                        None => doubts.push((row.label(), doubt.clone(), vec![metric])),
                     }
                 }
                 let ours = gathered.mean(place, metric);
@@ -96,7 +95,7 @@ fn table(gathered: &Gathered<'_>, data: &str, protocol: &str) -> Tabular {
     let plural = if runs.1 == 1 { "" } else { "s" };
     table.caption = format!("{}, {data}, protocol `{protocol}`: {sentence}. {seeds} seed{plural}.", experiment.title);
     if !doubts.is_empty() {
-        let doubts = doubts.iter().map(|(about, metrics)| format!("{about}: {})", metrics.join(", ")));
+        let doubts = doubts.iter().map(|(row, why, metrics)| format!("{why} ({row}: {})", metrics.join(", ")));
         let doubts = doubts.collect::<Vec<_>>().join("; ");
         table.notes.push(format!("Doubtful cells of the paper, marked `?`: {doubts}."));
     }

@@ -18,16 +18,16 @@ const SHARES: [f64; 3] = [0.9, 0.95, 0.99];
 /// Adds a table and two figures for each data set, protocol and metric.
 pub fn show(gathered: &Gathered<'_>, section: &mut Section) {
     for (data, protocol, _) in gathered.tables() {
+        let timed = timed_alike(gathered, data, protocol);
         for metric in &gathered.experiment.metrics {
             let panels = [("epochs", false), ("seconds of training", true)];
-            let panels = panels.iter().filter(|(_, timed)| !timed || timed_alike(gathered, data, protocol));
-            let figures = panels.map(|(axis, timed)| figure(gathered, data, protocol, metric, axis, *timed));
+            let panels = panels.iter().filter(|(_, seconds)| timed || !seconds);
+            let figures = panels.map(|(axis, seconds)| figure(gathered, data, protocol, metric, axis, *seconds));
             section.draw(figures.collect());
         }
         let Some(metric) = gathered.experiment.metrics.last() else { continue };
-        let table = table(gathered, data, protocol, metric);
-        let unit = if timed_alike(gathered, data, protocol) { "s" } else { "epochs" };
-        section.findings.extend(finding(&table, (data, protocol, metric), unit));
+        let table = table(gathered, (data, protocol), metric, timed);
+        section.findings.extend(finding(&table, (data, protocol), metric, timed));
         section.blocks.push(Block::Table(table));
     }
 }
@@ -84,11 +84,10 @@ pub fn curve_points(curve: &Curve, metric: &str, timed: bool) -> Option<Vec<[f64
 }
 
 /// When each row first reaches shares of the best value of all rows.
-fn table(gathered: &Gathered<'_>, data: &str, protocol: &str, metric: &str) -> Tabular {
+fn table(gathered: &Gathered<'_>, (data, protocol): (&str, &str), metric: &str, timed: bool) -> Tabular {
     let rows = gathered.rows(data, protocol);
     let values = |row: &str| curve(gathered, data, protocol, row).and_then(|curve| curve.metrics.get(metric));
     let best = rows.iter().filter_map(|row| values(&row.name)).flatten().copied().fold(0.0, f64::max);
-    let timed = timed_alike(gathered, data, protocol);
     let mut table = Tabular {
         name: gathered.name(data, protocol),
         caption: format!(
@@ -127,7 +126,7 @@ fn table(gathered: &Gathered<'_>, data: &str, protocol: &str, metric: &str) -> T
 }
 
 /// Which row is first at each share.
-fn finding(table: &Tabular, (data, protocol, metric): (&str, &str, &str), unit: &str) -> Option<String> {
+fn finding(table: &Tabular, (data, protocol): (&str, &str), metric: &str, timed: bool) -> Option<String> {
     let first = |column: usize| {
         let times = table.rows.iter().filter_map(|line| Some((line.entries.get(column)?.value?, &line.label)));
         times.min_by(|a, b| a.0.total_cmp(&b.0))
@@ -135,8 +134,8 @@ fn finding(table: &Tabular, (data, protocol, metric): (&str, &str, &str), unit: 
     let firsts: Vec<String> = (0..SHARES.len())
         .filter_map(|column| {
             let (time, label) = first(column)?;
-            let time = if unit == "s" { seconds(time) } else { format!("{time}") };
-            Some(format!("{} by {label} after {time} {unit}", table.columns[column]))
+            let time = if timed { format!("{} s", seconds(time)) } else { format!("{time} epochs") };
+            Some(format!("{} by {label} after {time}", table.columns[column]))
         })
         .collect();
     (!firsts.is_empty()).then(|| format!("{data}, `{protocol}`: of the best {metric}, {}.", firsts.join(", ")))

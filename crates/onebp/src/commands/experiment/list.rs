@@ -19,7 +19,7 @@ struct Listed {
 
 /// One line an experiment.
 pub fn list(selection: &Selection, terminal: Terminal) -> Result<(), Failure> {
-    let (experiments, store, mut shown) = selection.open(terminal)?;
+    let (experiments, store, mut shown) = selection.open()?;
     let mut lines = Vec::new();
     for experiment in experiments {
         let Some(gathered) = shown.keep(plan::gather(&experiment, selection, &store)) else { continue };
@@ -52,7 +52,7 @@ struct Run {
 
 /// One line a run.
 pub fn status(selection: &Selection, terminal: Terminal) -> Result<(), Failure> {
-    let (experiments, store, mut shown) = selection.open(terminal)?;
+    let (experiments, store, mut shown) = selection.open()?;
     let mut runs = Vec::new();
     for experiment in experiments {
         let Some(gathered) = shown.keep(plan::gather(&experiment, selection, &store)) else { continue };

@@ -121,11 +121,11 @@ impl Selection {
     }
 
     /// The experiments and the store, for a look at them; `Shown` says in the end what could not be shown.
-    fn open(&self, terminal: Terminal) -> Result<(Vec<Experiment>, Store, Shown), Failure> {
+    fn open(&self) -> Result<(Vec<Experiment>, Store, Shown), Failure> {
         let (experiments, mut problems) = self.read()?;
         let (store, damaged) = Store::read(&self.results()).map_err(usage)?;
         problems.extend(damaged.into_iter().map(usage));
-        Ok((experiments, store, Shown { problems, terminal }))
+        Ok((experiments, store, Shown { problems }))
     }
 
     /// What is taken of their grids.
@@ -154,7 +154,6 @@ impl Selection {
 /// What is wrong with files that lie among others: those are shown first.
 struct Shown {
     problems: Vec<Failure>,
-    terminal: Terminal,
 }
 
 impl Shown {
@@ -169,7 +168,7 @@ impl Shown {
     /// The last of what was wrong, after a line for each of the others.
     fn end(mut self) -> Result<(), Failure> {
         let last = self.problems.pop();
-        self.problems.iter().for_each(|failure| self.terminal.tell(&format!("error: {failure}")));
+        self.problems.iter().for_each(Failure::print);
         last.map_or(Ok(()), Err)
     }
 }

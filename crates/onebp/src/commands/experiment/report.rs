@@ -32,7 +32,7 @@ const TITLE: &str = "OneBP: tables and figures, measured";
 
 pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
     let selection = &arguments.selection;
-    let (experiments, store, mut shown) = selection.open(terminal)?;
+    let (experiments, store, mut shown) = selection.open()?;
     let mut sections = Vec::new();
     let (mut finished, mut runs) = (0, 0);
     // Experiments share runs.

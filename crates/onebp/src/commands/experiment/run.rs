@@ -1,7 +1,7 @@
 //! `onebp experiment run`: the cheapest first, several at a time, each kept as soon as it is finished.
 
 use super::{
-    Selection,
+    Selection, Shown,
     cell::{CellRun, Outcome},
     estimate,
     plan::Plan,
@@ -112,10 +112,9 @@ struct Job {
 
 pub fn run(arguments: Arguments, terminal: Terminal) -> Result<(), Failure> {
     let ended = run_grid(&arguments, terminal);
-    if terminal.json {
-        super::list::status(&arguments.selection, terminal)?;
-    }
-    ended
+    let shown = if terminal.json { super::list::status(&arguments.selection, terminal) } else { Ok(()) };
+    // How the runs ended comes first.
+    ended.and(shown)
 }
 
 fn run_grid(arguments: &Arguments, terminal: Terminal) -> Result<(), Failure> {
@@ -216,10 +215,8 @@ fn todo(arguments: &Arguments, terminal: &Terminal) -> Result<(Vec<Job>, Vec<Exi
     let results = selection.results();
     let mut loaded: BTreeMap<String, Arc<Loaded>> = BTreeMap::new();
     let mut jobs: BTreeMap<String, Job> = BTreeMap::new();
-    let (experiments, mut wrong) = selection.read()?;
-    if let Some(failure) = wrong.pop() {
-        return Err(failure);
-    }
+    let (experiments, problems) = selection.read()?;
+    Shown { problems }.end()?;
     for experiment in experiments {
         // Before hours of training rather than after them.
         super::plan::paper(&experiment)?;
