@@ -5,7 +5,7 @@
 //!
 //! | part | bytes | operations |
 //! |---|---|---|
-//! | scores | rows that are only looked at, once | 2 B W C d forward, 2 B (Mp + S) d for each side that gradients reach |
+//! | scores | rows that are only looked at, once; under dense Adam with their moments, which say what they are by now | 2 B W C d forward, 2 B (Mp + S) d for each side that gradients reach |
 //! | a table that learns | every moved row with its optimizer's state, read and written | [`Rule`] on every element; 3 more where projected |
 //! | a table that follows | every row that follows, read and written | 3 B d |
 //! | a graph of E entries, 2 K products | E rows of width d and E entries each, and what is kept of `[M + N, d]` | 2 E d each |
@@ -257,9 +257,14 @@ impl<'a> Counter<'a> {
         };
         let forward = scores * seen as f64 * encoder.vectors() as f64;
         cost.operations += 2.0 * step.pairs * width * (forward + (sides[0] + sides[1]) * kept as f64);
-        // Rows of tables that move are counted there.
-        let looked_at = if encoder.is_graph() { step.users + step.drawn } else { step.drawn - step.items };
-        cost.bytes += looked_at * width * NUMBER;
+        // Rows of tables that move are counted there. Of those that only a pool has, dense Adam needs the moments too: they
+        // say what became of the row in its silent steps.
+        let (looked_at, moments) = match encoder.is_graph() {
+            true => (step.users + step.drawn, 0.0),
+            false if self.hyper.optimizer == Rule::Adam => (step.drawn - step.items, self.state()),
+            false => (step.drawn - step.items, 0.0),
+        };
+        cost.bytes += looked_at * (1.0 + moments) * width * NUMBER;
     }
 
     /// Sums over all items, for every user of the batch.
@@ -429,14 +434,17 @@ mod tests {
         assert_eq!(rowwise.silent_roots_and_divisions, 0.0);
     }
 
-    /// A pool of 6: 7 scores a pair instead of 3, and 4 rows that are read in vain.
+    /// A pool of 6: 7 scores a pair instead of 3, and 4 rows that are read in vain, with their moments.
     #[test]
     fn pools_and_further_positives() {
         let pool = Method { sampler: Sampler::Dns(Dynamic { pool: 6 }), ..Method::TWO_BP };
         let plain = cost(Method::TWO_BP, &hyper(), STEP);
         let found = cost(pool, &hyper(), Step { drawn: 9.0, ..STEP });
         assert_eq!(found.operations - plain.operations, 2.0 * 4.0 * 4.0 * 2.0);
-        assert_eq!(found.bytes - plain.bytes, 4.0 * 8.0);
+        assert_eq!(found.bytes - plain.bytes, 4.0 * 24.0);
+        let sgd = Hyperparameters { optimizer: Rule::Sgd, ..hyper() };
+        let [small, large] = [5.0, 9.0].map(|drawn| cost(pool, &sgd, Step { drawn, ..STEP }).bytes);
+        assert_eq!(large - small, 4.0 * 8.0);
         // One pool for all: 4 chosen items against 6, and users against those that are kept.
         let shared =
             Method { sampler: Sampler::TwoStage2019(TwoStage2019 { pool: 6, exponent: 1.0 }), ..Method::TWO_BP };
