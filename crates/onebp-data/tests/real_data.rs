@@ -99,7 +99,7 @@ fn both_splits_of_yelp2018() {
     }
 }
 
-/// Our own splits of the same interactions have the authors' counts, user by user.
+/// T43: Our own splits of the same interactions have the authors' counts, user by user.
 #[test]
 fn our_split_rules_give_the_authors_counts() {
     for (name, split, test) in [

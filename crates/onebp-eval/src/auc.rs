@@ -148,6 +148,7 @@ mod tests {
             }
         }
 
+        /// T38.
         #[test]
         fn of_reversed_and_of_constant_scores(items in labelled()) {
             let (scores, truth) = split(&items, 1.0);

@@ -399,7 +399,7 @@ mod tests {
         assert!(report.unwrap().iter().map(|(name, _)| name).eq(names.split_whitespace()));
     }
 
-    /// P = (1/4, 1/4), R = (1, 1/4): the mean of F1 is not the harmonic mean of the means.
+    /// T39: P = (1/4, 1/4), R = (1, 1/4): the mean of F1 is not the harmonic mean of the means.
     #[test]
     fn f1_is_the_mean_over_users() {
         let truth = csr(2, 8, &[(0, 0), (1, 0), (1, 5), (1, 6), (1, 7)]);
@@ -411,7 +411,7 @@ mod tests {
         assert!((f1 - 2.0 * p * r / (p + r)).abs() > 0.02);
     }
 
-    /// Users without truth change no mean over users with truth, but their lists count for coverage and the like.
+    /// T35: Users without truth change no mean over users with truth, but their lists count for coverage and the like.
     #[test]
     fn users_without_truth() {
         let scores = table(3, 9, 5);
@@ -439,7 +439,7 @@ mod tests {
         assert_eq!(without.per_user, few.per_user);
     }
 
-    /// A user who has seen everything has no list; a user whose candidates are all truth has no AUC.
+    /// T35: A user who has seen everything has no list; a user whose candidates are all truth has no AUC.
     #[test]
     fn users_with_few_candidates() {
         let seen = csr(2, 3, &[(0, 0), (0, 1), (0, 2), (1, 0)]);
@@ -527,7 +527,7 @@ mod tests {
         }
     }
 
-    /// The report bit by bit, for any number of threads and any block size.
+    /// T36: The report bit by bit, for any number of threads and any block size.
     #[test]
     fn block_size_and_threads_leave_no_trace() {
         let (m, n, dim) = (61, 307, 70);

@@ -135,7 +135,7 @@ mod tests {
         (a - b).abs() < 1e-12
     }
 
-    /// Truth {a, c}, list (a, b, c).
+    /// T33: Truth {a, c}, list (a, b, c).
     #[test]
     fn by_hand() {
         let values = accuracy(&[true, false, true], 2, 3, &Discounts::new(3));
@@ -146,6 +146,7 @@ mod tests {
         assert!((ndcg - 0.9197).abs() < 5e-5);
     }
 
+    /// T34.
     #[test]
     fn an_ideal_list_has_ndcg_one_exactly() {
         for relevant in 1..40 {
@@ -166,6 +167,7 @@ mod tests {
         assert_eq!(accuracy(&[], 3, 5, &Discounts::new(5)), [0.0; 7]);
     }
 
+    /// T37.
     #[test]
     fn gini_and_coverage_by_hand() {
         assert_eq!(gini(&mut [1, 4, 0, 1]), 0.5);

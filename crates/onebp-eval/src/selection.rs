@@ -178,6 +178,7 @@ mod tests {
         selection.best().map(|(item, _)| item).collect()
     }
 
+    /// T36.
     #[test]
     fn ties_go_to_the_smaller_id_and_zeros_are_equal() {
         let mut selection = Selection::new(3);

@@ -53,6 +53,7 @@ fn assert_values(report: &Report, expected: [[f64; 4]; 3]) {
     }
 }
 
+/// T42.
 #[test]
 fn popularity() {
     let Some((train, test)) = split() else { return };
@@ -85,6 +86,7 @@ impl Scorer for Ideal<'_> {
     }
 }
 
+/// T34.
 #[test]
 fn ideal() {
     let Some((train, test)) = split() else { return };

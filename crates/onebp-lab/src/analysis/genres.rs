@@ -151,7 +151,7 @@ mod tests {
         Genres::new(names.iter().map(|name| name.to_string()).collect(), items, labels).unwrap()
     }
 
-    /// Items at 0, 1 and 5 on a line; A: 0 and 1, B: 1 and 5, C: none. Centroids 0.5 and 3.
+    /// T41: Items at 0, 1 and 5 on a line; A: 0 and 1, B: 1 and 5, C: none. Centroids 0.5 and 3.
     #[test]
     fn three_items_by_hand() {
         let rows = Rows { values: &[0.0, 1.0, 5.0], dim: 1 };
@@ -195,7 +195,7 @@ mod tests {
         assert!(error(Rows { values: &[0.0, f32::INFINITY], dim: 1 }, &two, &[1]).starts_with("row 1 of the table"));
     }
 
-    /// Table 4's sizes and the hits of Table 5's rows give its Overall cells, for TwoBP and OneBP.
+    /// T41: Table 4's sizes and the hits of Table 5's rows give its Overall cells, for TwoBP and OneBP.
     #[test]
     fn overall_of_table_5_recomputes_from_its_rows() {
         let sizes = [2, 251, 135, 42, 122, 505, 109, 50, 725, 22, 24, 92, 56, 61, 247, 101, 251, 71, 27usize];

@@ -185,6 +185,7 @@ mod tests {
     /// Scores of two rows, with two positives and three negatives; at tau+ = .5 the second row is at its floor.
     const SCORES: [f64; 10] = [0.3, -0.2, 1.0, 0.4, 0.8, 2.0, 1.5, -1.0, -0.7, -1.2];
 
+    /// T5.
     #[test]
     fn without_prior_it_is_info_nce() {
         let plain: Vec<f64> = SCORES.chunks(5).flat_map(|row| [&row[..1], &row[2..]].concat()).collect();
@@ -203,6 +204,7 @@ mod tests {
         }
     }
 
+    /// T5.
     #[test]
     fn slopes_are_differences_and_stop_at_the_floor() {
         for temperature in [1.0, 0.5] {

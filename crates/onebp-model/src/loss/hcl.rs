@@ -99,6 +99,7 @@ mod tests {
 
     const SCORES: [f64; 10] = [0.3, -0.2, 1.0, 0.4, 0.8, 2.0, 1.5, 1.0, -0.7, 1.2];
 
+    /// T6.
     #[test]
     fn without_hardness_it_is_dcl() {
         let (loss, slopes) = of_scores(hcl(0.0, 0.07), &SCORES, 5, 1.0);
@@ -107,7 +108,7 @@ mod tests {
         slopes.iter().zip(expected_slopes).for_each(|(a, b)| close(f64::from(*a), f64::from(b), 1e-5));
     }
 
-    /// b to infinity: only the hardest negative is left, S times. Equal negatives: no weighting at all.
+    /// T7: b to infinity: only the hardest negative is left, S times. Equal negatives: no weighting at all.
     #[test]
     fn limits() {
         let hardest = [0.3, -0.2, 1.0, 1.0, 1.0, 2.0, 1.5, 1.2, 1.2, 1.2];
@@ -123,6 +124,7 @@ mod tests {
         }
     }
 
+    /// T6.
     #[test]
     fn the_closed_form_is_the_gradient() {
         for (hardness, tau, temperature) in [(0.5, 0.07, 1.0), (1.0, 0.1, 0.5), (3.0, 0.0, 1.0), (0.0, 0.3, 2.0)] {
