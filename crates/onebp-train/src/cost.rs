@@ -257,14 +257,12 @@ impl<'a> Counter<'a> {
         };
         let forward = scores * seen as f64 * encoder.vectors() as f64;
         cost.operations += 2.0 * step.pairs * width * (forward + (sides[0] + sides[1]) * kept as f64);
-        // Rows of tables that move are counted there. Of those that only a pool has, dense Adam needs the moments too: they
-        // say what became of the row in its silent steps.
-        let (looked_at, moments) = match encoder.is_graph() {
-            true => (step.users + step.drawn, 0.0),
-            false if self.hyper.optimizer == Rule::Adam => (step.drawn - step.items, self.state()),
-            false => (step.drawn - step.items, 0.0),
-        };
-        cost.bytes += looked_at * (1.0 + moments) * width * NUMBER;
+        // Rows of tables that move are counted there.
+        let looked_at = if encoder.is_graph() { step.users + step.drawn } else { step.drawn - step.items };
+        // Moments say what became of a row of a table that learns in its silent steps.
+        let silent = !encoder.is_graph() && self.hyper.optimizer == Rule::Adam && update.trains_items();
+        let matrices = if silent { 1.0 + self.state() } else { 1.0 };
+        cost.bytes += looked_at * matrices * width * NUMBER;
     }
 
     /// Sums over all items, for every user of the batch.
@@ -442,9 +440,13 @@ mod tests {
         let found = cost(pool, &hyper(), Step { drawn: 9.0, ..STEP });
         assert_eq!(found.operations - plain.operations, 2.0 * 4.0 * 4.0 * 2.0);
         assert_eq!(found.bytes - plain.bytes, 4.0 * 24.0);
+        // There are none without Adam, nor where items follow.
         let sgd = Hyperparameters { optimizer: Rule::Sgd, ..hyper() };
-        let [small, large] = [5.0, 9.0].map(|drawn| cost(pool, &sgd, Step { drawn, ..STEP }).bytes);
-        assert_eq!(large - small, 4.0 * 8.0);
+        let following = Method { sampler: pool.sampler, ..Method::USER_ONLY };
+        for (method, hyper) in [(pool, &sgd), (following, &hyper())] {
+            let [small, large] = [5.0, 9.0].map(|drawn| cost(method, hyper, Step { drawn, ..STEP }).bytes);
+            assert_eq!(large - small, 4.0 * 8.0);
+        }
         // One pool for all: 4 chosen items against 6, and users against those that are kept.
         let shared =
             Method { sampler: Sampler::TwoStage2019(TwoStage2019 { pool: 6, exponent: 1.0 }), ..Method::TWO_BP };
