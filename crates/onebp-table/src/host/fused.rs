@@ -5,7 +5,8 @@
 //! 1. **Scores**, by user: dot products with the 1 + S items of each of the user's rows, softmax, loss, and the factor
 //!    c = w (p - [j = +]) / T of every place. A user that learns is moved here, by sum of c v. Of a table that no cache
 //!    holds, items with no other place in the batch, which are most of them, are moved here too, by c u, while they are at
-//!    hand: they cross the memory bus once and not twice.
+//!    hand: they cross the memory bus once and not twice. Where users do not learn and items lie in the caches, it goes
+//!    [by item](super::by_item) as well.
 //! 2. **Items**, by item: the gradient sum of c u of a row in one pass, then its optimizer.
 //! 3. **Following**, by the rows that follow.
 //!
@@ -14,6 +15,7 @@
 
 use super::{
     HostTable,
+    by_item::{ItemScores, RowFactors},
     scores::{OfItems, Outlet, Scores, vectors},
     shared::Rows,
     simd::{Add, Set, apply},
@@ -56,6 +58,9 @@ pub struct HostStep {
 
 /// Names of the passes: rows late for the step, and the three above, the first of which may move items or not.
 const PASSES: [&str; 5] = ["catch-up", "scores", "scores + optimizer", "optimizer", "following"];
+
+/// What a score costs on its way to a factor, in elements of a row.
+const ROW_WEIGHT: usize = 8;
 
 /// Moves users, and items of a table that no cache holds, while they are at hand.
 struct Moves<'a> {
@@ -183,6 +188,7 @@ impl FusedStep for HostStep {
         let spread = self.loss.as_ref().and_then(|loss| loss.spread()).filter(|_| vectors > 1);
         let users_learn = !matches!(self.follow, Follow::Users(_));
         let items_learn = !matches!(self.follow, Follow::Items(_));
+        let by_item = !users_learn && !items.far && vectors == 1;
         self.factors.resize(batch.items.len(), 0.0);
         self.chosen.resize(batch.items.len(), 0);
         self.row_losses.resize(batch.len(), 0.0);
@@ -194,7 +200,9 @@ impl FusedStep for HostStep {
         };
         let [late, scored, scored_and_moved, moved, followed] = &mut self.passes;
         users.settle(&batch.touched_users)?;
-        items.settle(&batch.touched_items)?;
+        if !by_item {
+            items.settle(&batch.touched_items)?;
+        }
         lap(late);
         if users_learn {
             self.staged.resize(batch.touched_users.len() * user_dim, 0.0);
@@ -232,7 +240,12 @@ impl FusedStep for HostStep {
                 learning,
             },
         };
-        for_rows(arch, batch.touched_users.len(), user_dim, width, &scores);
+        if by_item {
+            for_rows(arch, batch.touched_items.len(), dim, 1, &ItemScores { scores: &scores, state: item_state });
+            for_rows(arch, batch.len(), width, ROW_WEIGHT, &RowFactors(&scores));
+        } else {
+            for_rows(arch, batch.touched_users.len(), user_dim, width, &scores);
+        }
         self.losses.push(self.row_losses.iter().sum());
         if self.loss.is_some() {
             self.counted.push(self.row_counted.iter().sum());

@@ -4,6 +4,7 @@
 //! added up in the order of the batch. So the bytes do not depend on the number of threads, and nothing waits for a lock.
 
 mod bootstrap;
+mod by_item;
 mod catalogue;
 mod fused;
 mod gradients;

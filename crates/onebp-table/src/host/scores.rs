@@ -115,19 +115,13 @@ impl<O: Outlet> RowWork for Scores<'_, O> {
                 }
                 // SAFETY: a row of the batch belongs to one user.
                 let (factors, chosen) = unsafe { (self.factors.row(place), self.chosen.row(place)) };
-                // SAFETY: as above.
-                let (loss, counted) = unsafe { (self.losses.row(place), self.counted.row(place)) };
                 for ((factor, chosen), &item) in factors.iter_mut().zip(&mut *chosen).zip(ids) {
                     let (score, vector) = self.best(simd, user, self.item(item));
                     *factor = score * self.sharpness;
                     *chosen = (id * self.vectors + vector) as u32;
                 }
-                let weight = self.batch.weights[place] * self.share;
-                let outcome = self.slopes(simd, factors);
-                loss[0] = weight * outcome.loss;
-                counted[0] = if outcome.counted { weight } else { 0.0 };
-                let scale = weight * self.sharpness * self.steepness();
-                factors.iter_mut().for_each(|factor| *factor *= scale);
+                // SAFETY: as above.
+                unsafe { self.weigh(simd, place, factors) };
                 if self.outlet.wants_users() {
                     for ((&factor, &chosen), &item) in factors.iter().zip(&*chosen).zip(ids) {
                         let item = self.item(item);
@@ -189,6 +183,22 @@ fn spread_apart<S: Simd>(simd: S, spread: &Spread, user: &[f32], g: &mut [f32], 
 }
 
 impl<O> Scores<'_, O> {
+    /// Turns the scores of row `place` of the batch into its factors, and keeps its loss.
+    ///
+    /// # Safety
+    /// No other thread may be at this row.
+    #[inline(always)]
+    pub(super) unsafe fn weigh<S: Simd>(&self, simd: S, place: usize, factors: &mut [f32]) {
+        // SAFETY: by the caller's promise.
+        let (loss, counted) = unsafe { (self.losses.row(place), self.counted.row(place)) };
+        let weight = self.batch.weights[place] * self.share;
+        let outcome = self.slopes(simd, factors);
+        loss[0] = weight * outcome.loss;
+        counted[0] = if outcome.counted { weight } else { 0.0 };
+        let scale = weight * self.sharpness * self.steepness();
+        factors.iter_mut().for_each(|factor| *factor *= scale);
+    }
+
     /// Turns the scores of a row into the slopes of its loss.
     #[inline(always)]
     fn slopes<S: Simd>(&self, simd: S, scores: &mut [f32]) -> Outcome {
@@ -218,7 +228,7 @@ impl<O> Scores<'_, O> {
     }
 
     #[inline(always)]
-    fn score_of<S: Simd>(&self, simd: S, user: &[f32], item: &[f32]) -> f32 {
+    pub(super) fn score_of<S: Simd>(&self, simd: S, user: &[f32], item: &[f32]) -> f32 {
         match self.score {
             Score::Product => dot(simd, user, item),
             Score::Distance => -square_distance(simd, user, item),
@@ -235,7 +245,7 @@ impl<O> Scores<'_, O> {
     }
 
     #[inline(always)]
-    fn item(&self, item: u32) -> &[f32] {
+    pub(super) fn item(&self, item: u32) -> &[f32] {
         // SAFETY: an item is moved by the thread that has its only place, after it was read, or not at all in this pass.
         unsafe { self.items.read(item as usize) }
     }

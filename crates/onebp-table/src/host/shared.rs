@@ -41,6 +41,17 @@ impl<'a, T> Rows<'a, T> {
         unsafe { std::slice::from_raw_parts_mut(self.first.add(row * self.dim), self.dim) }
     }
 
+    /// Writes one element.
+    ///
+    /// # Safety
+    /// No reference to its row may live, and no other thread may be at this element.
+    #[inline(always)]
+    pub unsafe fn set(&self, row: usize, column: usize, value: T) {
+        assert!(row < self.rows && column < self.dim, "element {row}, {column} of {}, {}", self.rows, self.dim);
+        // SAFETY: within the matrix, as checked; alone by the caller's promise.
+        unsafe { self.first.add(row * self.dim + column).write(value) };
+    }
+
     /// Where row `row` begins, and its length.
     #[inline(always)]
     pub fn place(&self, row: usize) -> (*const T, usize) {
