@@ -1,8 +1,8 @@
 //! Scores item by item, where users do not learn and items lie in the caches.
 //!
 //! User by user, every core reads items that another one has just moved, and the core that moves them next has to take them
-//! back. Item by item, an item is read and moved by one core, step after step, in the order of memory, and only users
-//! and scores cross over. The bytes are the same.
+//! back. Item by item, both passes cut the items alike: as a rule the core that reads an item moves it as well, step after
+//! step, in the order of memory, and only users and scores cross over. The bytes are the same.
 
 use super::{
     scores::{Outlet, Scores},

@@ -56,7 +56,8 @@ pub struct HostStep {
     passes: [Duration; PASSES.len()],
 }
 
-/// Names of the passes: rows late for the step, and the three above, the first of which may move items or not.
+/// Names of the passes: rows late for the step, and the three above, the first of which may move items or not. Item by item
+/// it settles late items as well.
 const PASSES: [&str; 5] = ["catch-up", "scores", "scores + optimizer", "optimizer", "following"];
 
 /// What a score costs on its way to a factor, in elements of a row.

@@ -245,7 +245,7 @@ impl<O> Scores<'_, O> {
     }
 
     #[inline(always)]
-    pub(super) fn item(&self, item: u32) -> &[f32] {
+    fn item(&self, item: u32) -> &[f32] {
         // SAFETY: an item is moved by the thread that has its only place, after it was read, or not at all in this pass.
         unsafe { self.items.read(item as usize) }
     }
