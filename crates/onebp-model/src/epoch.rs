@@ -98,31 +98,58 @@ impl<'a> Batches<'a> {
         })
     }
 
+    /// Items of a row, Mp + S or Mp + X.
+    pub fn width(&self) -> usize {
+        self.positives + self.sampler.negatives()
+    }
+
+    /// Number of batches of an epoch.
+    pub fn len(&self) -> usize {
+        let rows = if self.whole_users { self.users().count() } else { self.train.len() };
+        let whole = rows / self.batch_size;
+        whole + usize::from(!rows.is_multiple_of(self.batch_size) && (self.keep_last || whole == 0))
+    }
+
+    /// Whether an epoch has no batch, as without training pairs.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Places of a batch, its pairs times its width; of whole users, on average.
+    pub fn places(&self) -> usize {
+        let pairs = if self.whole_users {
+            self.batch_size.saturating_mul(self.train.len()) / self.users().count().max(1)
+        } else {
+            self.batch_size
+        };
+        pairs.saturating_mul(self.width())
+    }
+
+    /// Users who have a training pair.
+    fn users(&self) -> impl Iterator<Item = u32> {
+        (0..self.train.rows() as u32).filter(|&user| !self.train.row(user).is_empty())
+    }
+
     /// Shuffles the pairs for epoch `number`.
     pub fn epoch(&'a self, number: u32) -> Epoch<'a> {
         let random = Random::new(self.seed, Purpose::Shuffle);
+        let (order, starts);
         if self.whole_users {
-            let mut users: Vec<u32> =
-                (0..self.train.rows() as u32).filter(|&u| !self.train.row(u).is_empty()).collect();
+            let mut users = Vec::from_iter(self.users());
             random.shuffle(&mut users, number, 0);
             let pairs_of = |&user: &u32| self.train.row(user).iter().map(move |&item| (user, item));
-            let mut starts = vec![0];
-            for users in users.chunks(self.batch_size) {
+            order = Vec::from_iter(users.iter().flat_map(pairs_of));
+            let mut ends = vec![0];
+            for users in users.chunks(self.batch_size).take(self.len()) {
                 let pairs = users.iter().map(|&user| self.train.row(user).len()).sum::<usize>();
-                starts.push(starts[starts.len() - 1] + pairs);
+                ends.push(ends[ends.len() - 1] + pairs);
             }
-            let incomplete = !users.len().is_multiple_of(self.batch_size);
-            if incomplete && !self.keep_last && starts.len() > 2 {
-                starts.pop();
-            }
-            return Epoch { batches: self, order: users.iter().flat_map(pairs_of).collect(), starts, number };
-        }
-        let mut order: Vec<_> = self.train.pairs().collect();
-        random.shuffle(&mut order, number, 0);
-        let whole = order.len() / self.batch_size * self.batch_size;
-        let mut starts: Vec<usize> = (0..=whole).step_by(self.batch_size).collect();
-        if whole < order.len() && (self.keep_last || whole == 0) {
-            starts.push(order.len());
+            starts = ends;
+        } else {
+            let mut pairs = Vec::from_iter(self.train.pairs());
+            random.shuffle(&mut pairs, number, 0);
+            starts = (0..=self.len()).map(|batch| pairs.len().min(batch * self.batch_size)).collect();
+            order = pairs;
         }
         Epoch { batches: self, order, starts, number }
     }
@@ -151,32 +178,12 @@ impl Epoch<'_> {
         self.len() == 0
     }
 
-    /// Number of users M and items N.
-    pub fn tables(&self) -> (usize, usize) {
-        (self.batches.train.rows(), self.batches.train.columns())
-    }
-
-    /// Rows of a batch that something follows right after the step.
-    pub fn followed(&self) -> Followed {
-        self.batches.followed
-    }
-
-    /// Rows of the largest batch.
-    pub fn largest(&self) -> usize {
-        self.starts.windows(2).map(|ends| ends[1] - ends[0]).max().unwrap_or(0)
-    }
-
-    /// Items of a row, Mp + S or Mp + X.
-    pub fn width(&self) -> usize {
-        self.batches.positives + self.batches.sampler.negatives()
-    }
-
     /// Batch `index` below [`Epoch::len`].
     pub fn batch(&self, index: usize) -> Batch {
         let mut batch = Batch::default();
         self.draw(index, &mut batch);
-        let (users, items) = self.tables();
-        batch.group(&mut Grouping::new(users), &mut Grouping::new(items));
+        let train = self.batches.train;
+        batch.group(&mut Grouping::new(train.rows()), &mut Grouping::new(train.columns()));
         batch
     }
 
@@ -184,7 +191,7 @@ impl Epoch<'_> {
     pub fn draw(&self, index: usize, batch: &mut Batch) {
         let start = self.starts[index];
         let rows = &self.order[start..self.starts[index + 1]];
-        let width = self.width();
+        let width = self.batches.width();
         batch.users.clear();
         batch.users.extend(rows.iter().map(|&(user, _)| user));
         batch.items.resize(rows.len() * width, 0);
@@ -210,7 +217,7 @@ impl Epoch<'_> {
 
     /// Draws the negatives of a batch whose rows share a pool, and the noise that goes with them. Positives are there.
     fn draw_shared(&self, shared: Shared<'_>, start: usize, batch: &mut Batch) {
-        let (width, positives) = (self.width(), self.batches.positives);
+        let (width, positives) = (self.batches.width(), self.batches.positives);
         let pool = shared.pool(self.number, start as u64);
         batch.noise.resize(batch.items.len(), 0.0);
         let rows = batch.items.par_chunks_mut(width).zip(batch.noise.par_chunks_mut(width));
@@ -307,7 +314,7 @@ mod tests {
             let sampler = Static::new(&train, Proposal::Uniform(40), 0, 9);
             let batches = Batches { whole_users: true, sampler, ..plain };
             let epoch = batches.epoch(1);
-            assert_eq!(epoch.len(), expected);
+            assert_eq!((epoch.len(), batches.len()), (expected, expected));
             let mut seen = HashSet::new();
             for batch in (0..epoch.len()).map(|index| epoch.batch(index)) {
                 assert!(batch.width() == 1 && batch.weights.iter().all(|&weight| weight == 1.0));

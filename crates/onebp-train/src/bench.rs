@@ -15,13 +15,13 @@ use crate::{
 };
 use onebp_data::Csr;
 use onebp_model::{
-    Batches, Epoch, Feed,
+    Batch, Batches, Feed,
     device::{DeviceName, Found},
     engine::{Engine, Start},
 };
 use onebp_table::host::{Machine, peak_memory};
 use serde::Serialize;
-use std::{collections::BTreeMap, time::Instant};
+use std::{collections::BTreeMap, ops::ControlFlow, time::Instant};
 
 /// Evaluations that are timed.
 const EVALUATIONS: usize = 3;
@@ -117,20 +117,13 @@ impl Workload<'_> {
         let mut engine = settings.engine.build(settings.method, hyper, &start, found)?;
         drop(start);
         let batches = Batches::new(&settings.method, hyper, fit, settings.seed)?;
-        let epoch = |number| batches.epoch(number);
-        let first = epoch(1);
-        let steps = first.len();
-        let mut feed = Feed::new(first, 0);
-        let mut bench = Bench { steps, ..Bench::default() };
+        let mut feed = Feed::new(&batches, 1..=self.epochs + 1, 0);
+        let mut bench = Bench { steps: batches.len(), ..Bench::default() };
         for number in 1..=self.epochs + 1 {
             tell(&if number == 1 { "warming up".into() } else { format!("epoch {} of {}", number - 1, self.epochs) });
             let clock = Instant::now();
-            if number > 1 {
-                feed.restart(epoch(number));
-            }
-            while let Some(stepped) = feed.step(|batch| engine.step(batch)) {
-                stepped?;
-            }
+            let step = |batch: &Batch| engine.step(batch).map_or_else(ControlFlow::Break, ControlFlow::Continue);
+            feed.run(step).map_or(Ok(()), Err)?;
             bench.loss = engine.take_loss()?;
             if !bench.loss.is_finite() {
                 return Err(Error::Diverged { epoch: number, loss: bench.loss });
@@ -142,7 +135,7 @@ impl Workload<'_> {
         bench.epoch_seconds = median(&bench.epochs);
 
         tell("parts of an epoch");
-        let counter = self.parts_of_an_epoch(&mut *engine, &mut feed, epoch(self.epochs + 2), &mut bench)?;
+        let counter = self.parts_of_an_epoch(&mut *engine, &batches, &mut bench)?;
         if let Some(parts) = self.parts {
             tell("evaluating");
             let mut seconds = Vec::new();
@@ -162,22 +155,25 @@ impl Workload<'_> {
     }
 
     /// An epoch whose parts run one after the other.
-    fn parts_of_an_epoch<'a>(
+    fn parts_of_an_epoch(
         &self,
         engine: &mut dyn Engine,
-        feed: &mut Feed<'a>,
-        epoch: Epoch<'a>,
+        batches: &Batches<'_>,
         bench: &mut Bench,
     ) -> Result<Counter<'_>, Error> {
         let Settings { method, hyper, .. } = self.settings;
-        let mut counter = Counter::new(method, hyper, epoch.tables(), self.fit.len());
+        let mut counter = Counter::new(method, hyper, (self.fit.rows(), self.fit.columns()), self.fit.len());
+        // One epoch beforehand, so that memory is at hand.
+        let mut feed = Feed::new(batches, self.epochs + 2..=self.epochs + 3, 0);
+        while let Some(batch) = feed.take() {
+            feed.give_back(batch);
+        }
         engine.take_passes();
         let mut clock = Instant::now();
         let mut lap = |seconds: &mut f64| {
             let now = Instant::now();
             *seconds += (now - std::mem::replace(&mut clock, now)).as_secs_f64();
         };
-        feed.restart(epoch);
         while let Some(batch) = feed.take() {
             lap(&mut bench.sampling_seconds);
             engine.step(&batch)?;

@@ -16,6 +16,7 @@ use onebp_model::{
 };
 use std::{
     collections::BTreeMap,
+    ops::ControlFlow,
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
     time::Instant,
@@ -130,12 +131,20 @@ impl<'a> Run<'a> {
         rayon::scope(|_| self.train_on_pool(stop, observer))
     }
 
-    fn train_on_pool(mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Outcome, Error> {
+    fn train_on_pool(mut self, stop: &AtomicBool, observer: &mut (dyn Observer + Send)) -> Result<Outcome, Error> {
         let Settings { seed, eval_every, epochs, .. } = *self.settings;
         let hyper = &self.settings.hyper;
         let fit = &self.parts.fit;
-        let batches_of = Batches::new(&self.settings.method, hyper, fit, seed)?;
-        let mut feed: Option<Feed> = None;
+        let batches = Batches::new(&self.settings.method, hyper, fit, seed)?;
+        let batches_of_an_epoch = batches.len();
+        if self.progress.batch > batches_of_an_epoch {
+            return Err(Error::Run {
+                path: self.folder.into(),
+                problem: format!("the checkpoint is at batch {} of {batches_of_an_epoch}", self.progress.batch),
+                remedy: "restore it from a copy, or start a new run".into(),
+            });
+        }
+        let mut feed = Feed::new(&batches, self.progress.epoch + 1..=epochs, self.progress.batch);
         if !self.checkpoints.exists() {
             // The first checkpoint comes before the first row: rows without one are those of a run that lost it.
             MetricsLog::refuse_existing(self.folder)?;
@@ -149,37 +158,32 @@ impl<'a> Run<'a> {
         while !self.is_over() {
             let number = self.progress.epoch + 1;
             let mut clock = Instant::now();
-            let epoch = batches_of.epoch(number);
-            let batches = epoch.len();
-            if self.progress.batch > batches {
-                return Err(Error::Run {
-                    path: self.folder.into(),
-                    problem: format!("the checkpoint is at batch {} of {batches}", self.progress.batch),
-                    remedy: "restore it from a copy, or start a new run".into(),
-                });
-            }
-            observer.epoch_started(number, batches, self.progress.batch);
-            let feed = match &mut feed {
-                Some(feed) => {
-                    feed.restart(epoch);
-                    feed
-                }
-                None => feed.insert(Feed::new(epoch, self.progress.batch)),
-            };
-            while self.progress.batch < batches {
-                let stopping = stop.load(Ordering::Relaxed);
-                let long = !self.settings.checkpoint_every.is_zero();
-                if stopping || (long && self.last_checkpoint.elapsed() >= self.settings.checkpoint_every) {
+            observer.epoch_started(number, batches_of_an_epoch, self.progress.batch);
+            loop {
+                if self.is_due(stop, batches_of_an_epoch) {
                     self.progress.partial_seconds += clock.elapsed().as_secs_f64();
                     self.checkpoint()?;
                     clock = Instant::now();
+                    if stop.load(Ordering::Relaxed) {
+                        return Ok(Outcome::Interrupted { epoch: self.progress.epoch });
+                    }
                 }
-                if stopping {
-                    return Ok(Outcome::Interrupted { epoch: self.progress.epoch });
+                let broken_off = feed.run(|batch| {
+                    if let Err(error) = self.engine.step(batch) {
+                        return ControlFlow::Break(Err(error));
+                    }
+                    self.progress.batch += 1;
+                    observer.batch_done();
+                    if self.is_due(stop, batches_of_an_epoch) {
+                        ControlFlow::Break(Ok(()))
+                    } else {
+                        ControlFlow::Continue(())
+                    }
+                });
+                match broken_off {
+                    Some(outcome) => outcome?,
+                    None => break,
                 }
-                feed.step(|batch| self.engine.step(batch)).transpose()?;
-                self.progress.batch += 1;
-                observer.batch_done();
             }
             let loss = self.engine.take_loss()?;
             let counted = self.engine.take_counted()?;
@@ -203,6 +207,13 @@ impl<'a> Run<'a> {
         let summary = self.summary()?;
         summary.write(folder)?;
         Ok(Outcome::Finished(Box::new(summary)))
+    }
+
+    /// Whether a checkpoint is due within an epoch.
+    fn is_due(&self, stop: &AtomicBool, batches: usize) -> bool {
+        let every = self.settings.checkpoint_every;
+        let long = !every.is_zero() && self.last_checkpoint.elapsed() >= every;
+        self.progress.batch < batches && (long || stop.load(Ordering::Relaxed))
     }
 
     /// What must not change within a run, beside the data.

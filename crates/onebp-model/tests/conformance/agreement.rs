@@ -24,7 +24,7 @@ fn run(
     let batches = Batches::new(method, hyper, &train, 5).unwrap();
     epochs
         .map(|number| {
-            let mut feed = Feed::new(batches.epoch(number), 0);
+            let mut feed = Feed::new(&batches, number..=number, 0);
             while let Some(batch) = feed.take() {
                 engine.step(&batch).unwrap();
             }
@@ -150,7 +150,7 @@ fn knowing_what_comes_changes_nothing() {
             for rig in rigs().iter().filter(|rig| rig.engine != EngineName::Autodiff && rig.can(&method)) {
                 let run = |known: bool| {
                     let mut engine = fresh(method, &hyper, rig);
-                    let mut feed = Feed::new(batches.epoch(0), 0);
+                    let mut feed = Feed::new(&batches, 0..=0, 0);
                     for mut batch in std::iter::from_fn(|| feed.take()).take(12) {
                         if !known {
                             batch.touched_users.rest.fill(0);
@@ -183,7 +183,7 @@ fn looking_and_storing_leave_no_trace() {
             let mut engine = engine(Method::TWO_BP, &hyper, &start, rig);
             let mut views = Vec::new();
             for number in 1..2 {
-                let mut feed = Feed::new(batches.epoch(number), 0);
+                let mut feed = Feed::new(&batches, number..=number, 0);
                 for (step, batch) in (1..).zip(std::iter::from_fn(|| feed.take()).take(60)) {
                     engine.step(&batch).unwrap();
                     if every > 0 && step % every == 0 {

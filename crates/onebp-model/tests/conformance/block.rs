@@ -38,7 +38,7 @@ fn without_layers_the_block_is_one_bp() {
             let batches = Batches::new(&method, &hyper, &train, 5).unwrap();
             let mut engine = fresh(method, &hyper, &rig);
             for number in 0..2 {
-                let mut feed = Feed::new(batches.epoch(number), 0);
+                let mut feed = Feed::new(&batches, number..=number, 0);
                 while let Some(batch) = feed.take() {
                     engine.step(&batch).unwrap();
                 }

@@ -31,7 +31,7 @@ fn rows_stay_on_the_sphere_or_in_the_ball() {
             let batches = Batches::new(&method, &hyper, &train, 5).unwrap();
             for rig in rigs().iter().filter(|rig| rig.can(&method)) {
                 let mut engine = fresh(method, &hyper, rig);
-                let mut feed = Feed::new(batches.epoch(0), 0);
+                let mut feed = Feed::new(&batches, 0..=0, 0);
                 let mut longest = [0.0, 0.0];
                 for _ in 0..3 {
                     engine.step(&feed.take().unwrap()).unwrap();
