@@ -21,6 +21,7 @@ use crate::Error;
 use onebp_data::random::{Purpose, Random};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// How users were drawn anew.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -91,48 +92,84 @@ pub struct Comparison {
 /// # Errors
 /// [`Error::Analysis`] where the lengths differ, no user is left, or a setting makes no interval.
 pub fn compare(a: &[f32], b: &[f32], settings: &BootstrapSettings) -> Result<Comparison, Error> {
-    check_length("users of the second model", b.len(), a.len())?;
-    let pairs: Vec<(f64, f64)> = a
-        .iter()
-        .zip(b)
-        .filter(|(a, b)| !a.is_nan() && !b.is_nan())
-        .map(|(&a, &b)| (f64::from(a), f64::from(b)))
-        .collect();
-    if pairs.is_empty() || u32::try_from(pairs.len()).is_err() {
-        return Err(Error::analysis(
-            format!("{} users cannot be compared", pairs.len()),
-            "compare runs with test items",
-        ));
-    }
+    Ok(compare_all(&[(a, b)], settings)?.remove(0))
+}
+
+/// [`compare`] of several pairs of models; those of as many users are compared on the same resamples, drawn once.
+///
+/// # Errors
+/// As [`compare`], where any pair cannot be compared.
+pub fn compare_all(models: &[(&[f32], &[f32])], settings: &BootstrapSettings) -> Result<Vec<Comparison>, Error> {
     if settings.resamples == 0 || !(settings.confidence > 0.0 && settings.confidence < 1.0) {
         return Err(Error::analysis(
             format!("{} resamples make no interval of {}", settings.resamples, settings.confidence),
             "take 10000 resamples and a confidence between 0 and 1, such as 0.95",
         ));
     }
+    let pairs = models.iter().map(|(a, b)| pairs(a, b)).collect::<Result<Vec<_>, Error>>()?;
+    let differences: Vec<Vec<f64>> = pairs.iter().map(|pairs| pairs.iter().map(|(a, b)| a - b).collect()).collect();
+    let mut bootstraps = vec![None; pairs.len()];
+    for users in differences.iter().map(Vec::len).collect::<BTreeSet<_>>() {
+        let alike: Vec<usize> = (0..pairs.len()).filter(|&model| differences[model].len() == users).collect();
+        let rows: Vec<&[f64]> = alike.iter().map(|&model| &differences[model][..]).collect();
+        for (model, means) in alike.into_iter().zip(resampled_means(&rows, settings)) {
+            bootstraps[model] = Some(bootstrap(means, settings));
+        }
+    }
+    let tested = pairs.iter().zip(&differences).zip(bootstraps.into_iter().flatten());
+    Ok(tested.map(|((pairs, differences), bootstrap)| comparison(pairs, differences, bootstrap)).collect())
+}
+
+/// The values of users who have both.
+fn pairs(a: &[f32], b: &[f32]) -> Result<Vec<(f64, f64)>, Error> {
+    check_length("users of the second model", b.len(), a.len())?;
+    let both = a.iter().zip(b).filter(|(a, b)| !a.is_nan() && !b.is_nan());
+    let pairs: Vec<(f64, f64)> = both.map(|(&a, &b)| (f64::from(a), f64::from(b))).collect();
+    if pairs.is_empty() || u32::try_from(pairs.len()).is_err() {
+        return Err(Error::analysis(
+            format!("{} users cannot be compared", pairs.len()),
+            "compare runs with test items",
+        ));
+    }
+    Ok(pairs)
+}
+
+fn comparison(pairs: &[(f64, f64)], differences: &[f64], bootstrap: Bootstrap) -> Comparison {
     let n = pairs.len() as f64;
-    let differences: Vec<f64> = pairs.iter().map(|(a, b)| a - b).collect();
     let count = |keep: fn(f64) -> bool| differences.iter().filter(|difference| keep(**difference)).count();
-    Ok(Comparison {
+    Comparison {
         users: pairs.len(),
         a: pairs.iter().map(|(a, _)| a).sum::<f64>() / n,
         b: pairs.iter().map(|(_, b)| b).sum::<f64>() / n,
         difference: differences.iter().sum::<f64>() / n,
         wins: [count(|d| d > 0.0), count(|d| d == 0.0), count(|d| d < 0.0)],
-        bootstrap: bootstrap(&differences, settings),
-        wilcoxon: wilcoxon(&differences),
-    })
+        bootstrap,
+        wilcoxon: wilcoxon(differences),
+    }
 }
 
-fn bootstrap(differences: &[f64], settings: &BootstrapSettings) -> Bootstrap {
+/// For each of `rows`, all `[n]`, its mean over every resample, `[R]`.
+fn resampled_means(rows: &[&[f64]], settings: &BootstrapSettings) -> Vec<Vec<f64>> {
     let random = Random::new(settings.seed, Purpose::Bootstrap);
-    let n = differences.len() as u32;
+    let (width, users) = (rows.len(), rows[0].len());
+    // Values of a user side by side: they are drawn together.
+    let by_user: Vec<f64> = (0..users).flat_map(|user| rows.iter().map(move |row| row[user])).collect();
     let resample = |number: usize| {
         let mut words = random.words(0, number as u64);
-        let sum: f64 = (0..n).map(|_| differences[words.below(n) as usize]).sum();
-        sum / f64::from(n)
+        let mut sums = vec![0.0; width];
+        for _ in 0..users {
+            let user = words.below(users as u32) as usize;
+            let values = &by_user[user * width..][..width];
+            sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+        }
+        sums
     };
-    let mut means: Vec<f64> = (0..settings.resamples).into_par_iter().map(resample).collect();
+    let sums: Vec<Vec<f64>> = (0..settings.resamples).into_par_iter().map(resample).collect();
+    (0..width).map(|row| sums.iter().map(|sums| sums[row] / users as f64).collect()).collect()
+}
+
+/// What the means of resamples say.
+fn bootstrap(mut means: Vec<f64>, settings: &BootstrapSettings) -> Bootstrap {
     means.sort_unstable_by(f64::total_cmp);
     let share = |count: usize| (count + 1) as f64 / (means.len() + 1) as f64;
     let low = share(means.iter().filter(|mean| **mean <= 0.0).count());
@@ -237,6 +274,27 @@ mod tests {
         assert_eq!(run(1, 0), run(3, 0));
         assert_ne!(run(1, 0).bootstrap.interval, run(1, 1).bootstrap.interval);
         assert_eq!(run(1, 0).wilcoxon, run(1, 1).wilcoxon);
+    }
+
+    /// Together or one by one, with as many users or fewer.
+    #[test]
+    fn models_compared_together_are_compared_alike() {
+        let values = |factor: usize| (0..60).map(|user| (user * factor % 17) as f32 / 17.0).collect::<Vec<f32>>();
+        let (own, others) = (values(5), [values(3), values(7), values(11)]);
+        let short = |values: &Vec<f32>| values[..40].to_vec();
+        let fewer = (short(&own), short(&others[0]));
+        let models = [
+            (&own[..], &others[0][..]),
+            (&fewer.0[..], &fewer.1[..]),
+            (&own[..], &others[1][..]),
+            (&own[..], &others[2][..]),
+        ];
+        let settings = BootstrapSettings { resamples: 200, ..Default::default() };
+        let found = compare_all(&models, &settings).unwrap();
+        let expected = models.map(|(a, b)| compare(a, b, &settings).unwrap());
+        assert_eq!(found, expected);
+        assert_eq!(found.iter().map(|found| found.users).collect::<Vec<_>>(), [60, 40, 60, 60]);
+        assert!(compare_all(&[], &settings).unwrap().is_empty());
     }
 
     #[test]

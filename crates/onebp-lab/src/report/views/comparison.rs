@@ -4,7 +4,7 @@
 //! above or below it. The last row says by how much the champion is ahead of the best other row, as in Table 2.
 
 use crate::{
-    analysis::significance::{self, BootstrapSettings},
+    analysis::significance::{self, BootstrapSettings, Comparison},
     experiment::{Measure, Row},
     report::{
         gathered::{Gathered, Mean, Place},
@@ -211,12 +211,14 @@ fn tests(gathered: &Gathered<'_>, data: &str) -> Option<Tabular> {
         let mut alike =
             pairs.filter(|(own, other)| own.seed() == other.seed() && own.data_fingerprint == other.data_fingerprint);
         let (seed, own, other) = alike.find_map(|(own, other)| Some((own.seed()?, values(own)?, values(other)?)))?;
-        Some((row, seed, significance::compare(&own, &other, &BootstrapSettings::default()).ok()?))
+        (own.len() == other.len()).then_some((row, seed, own, other))
     };
     let others = gathered.rows(data, protocol).into_iter().filter(|row| row.name != champion.name);
-    let tested: Vec<_> = others.filter_map(compared).collect();
-    let corrected = holm(&tested.iter().map(|(_, _, test)| test.wilcoxon.p).collect::<Vec<_>>());
-    let line = |((row, seed, test), corrected): (&(&Row, u64, significance::Comparison), f64)| Line {
+    let compared: Vec<_> = others.filter_map(compared).collect();
+    let models: Vec<_> = compared.iter().map(|(_, _, own, other)| (&own[..], &other[..])).collect();
+    let tests = significance::compare_all(&models, &BootstrapSettings::default()).ok()?;
+    let corrected = holm(&tests.iter().map(|test| test.wilcoxon.p).collect::<Vec<_>>());
+    let line = |((row, seed, ..), (test, corrected)): (&(&Row, u64, Vec<f32>, Vec<f32>), (&Comparison, f64))| Line {
         label: row.label().into(),
         kind: Kind::Ours,
         entries: vec![
@@ -228,7 +230,7 @@ fn tests(gathered: &Gathered<'_>, data: &str) -> Option<Tabular> {
             Entry::number(*seed as f64, 0),
         ],
     };
-    let rows: Vec<Line> = tested.iter().zip(corrected).map(line).collect();
+    let rows: Vec<Line> = compared.iter().zip(tests.iter().zip(corrected)).map(line).collect();
     (!rows.is_empty()).then(|| Tabular {
         name: format!("{}-tests", gathered.name(data, protocol)),
         caption: format!("{label} minus each other row, {TESTED} user by user, {data}, protocol `{protocol}`."),
