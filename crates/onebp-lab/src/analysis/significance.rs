@@ -86,55 +86,57 @@ pub struct Comparison {
     pub wilcoxon: Wilcoxon,
 }
 
-/// Compares the values `a` and `b` `[n]` of the same users, in the same order. Users for whom either is NaN (a metric that
-/// does not exist for them) are left out.
-///
-/// # Errors
-/// [`Error::Analysis`] where the lengths differ, no user is left, or a setting makes no interval.
-pub fn compare(a: &[f32], b: &[f32], settings: &BootstrapSettings) -> Result<Comparison, Error> {
-    Ok(compare_all(&[(a, b)], settings)?.remove(0))
+/// The values of two models for the same users.
+pub struct Paired(Vec<(f64, f64)>);
+
+impl Paired {
+    /// Of the values `a` and `b` `[n]` of the same users, in the same order. Users for whom either is NaN (a metric that does
+    /// not exist for them) are left out.
+    ///
+    /// # Errors
+    /// [`Error::Analysis`] where the lengths differ or no user is left.
+    pub fn new(a: &[f32], b: &[f32]) -> Result<Self, Error> {
+        check_length("users of the second model", b.len(), a.len())?;
+        let both = a.iter().zip(b).filter(|(a, b)| !a.is_nan() && !b.is_nan());
+        let pairs: Vec<(f64, f64)> = both.map(|(&a, &b)| (f64::from(a), f64::from(b))).collect();
+        if pairs.is_empty() || u32::try_from(pairs.len()).is_err() {
+            return Err(Error::analysis(
+                format!("{} users cannot be compared", pairs.len()),
+                "compare runs with test items",
+            ));
+        }
+        Ok(Self(pairs))
+    }
+
+    fn differences(&self) -> Vec<f64> {
+        self.0.iter().map(|(a, b)| a - b).collect()
+    }
 }
 
-/// [`compare`] of several pairs of models; those of as many users are compared on the same resamples, drawn once.
+/// Compares the first with the second model of each pair. Pairs of as many users are compared on the same resamples, drawn once.
 ///
 /// # Errors
-/// As [`compare`], where any pair cannot be compared.
-pub fn compare_all(models: &[(&[f32], &[f32])], settings: &BootstrapSettings) -> Result<Vec<Comparison>, Error> {
+/// [`Error::Analysis`] where a setting makes no interval.
+pub fn compare(models: &[Paired], settings: &BootstrapSettings) -> Result<Vec<Comparison>, Error> {
     if settings.resamples == 0 || !(settings.confidence > 0.0 && settings.confidence < 1.0) {
         return Err(Error::analysis(
             format!("{} resamples make no interval of {}", settings.resamples, settings.confidence),
             "take 10000 resamples and a confidence between 0 and 1, such as 0.95",
         ));
     }
-    let pairs = models.iter().map(|(a, b)| pairs(a, b)).collect::<Result<Vec<_>, Error>>()?;
-    let differences: Vec<Vec<f64>> = pairs.iter().map(|pairs| pairs.iter().map(|(a, b)| a - b).collect()).collect();
-    let mut bootstraps = vec![None; pairs.len()];
-    for users in differences.iter().map(Vec::len).collect::<BTreeSet<_>>() {
-        let alike: Vec<usize> = (0..pairs.len()).filter(|&model| differences[model].len() == users).collect();
-        let rows: Vec<&[f64]> = alike.iter().map(|&model| &differences[model][..]).collect();
-        for (model, means) in alike.into_iter().zip(resampled_means(&rows, settings)) {
-            bootstraps[model] = Some(bootstrap(means, settings));
+    let mut compared: Vec<Option<Comparison>> = vec![None; models.len()];
+    for users in models.iter().map(|model| model.0.len()).collect::<BTreeSet<_>>() {
+        let alike: Vec<usize> = (0..models.len()).filter(|&model| models[model].0.len() == users).collect();
+        let differences: Vec<Vec<f64>> = alike.iter().map(|&model| models[model].differences()).collect();
+        let means = resampled_means(&differences, settings);
+        for ((model, differences), means) in alike.into_iter().zip(&differences).zip(means) {
+            compared[model] = Some(comparison(&models[model], differences, bootstrap(means, settings)));
         }
     }
-    let tested = pairs.iter().zip(&differences).zip(bootstraps.into_iter().flatten());
-    Ok(tested.map(|((pairs, differences), bootstrap)| comparison(pairs, differences, bootstrap)).collect())
+    Ok(compared.into_iter().flatten().collect())
 }
 
-/// The values of users who have both.
-fn pairs(a: &[f32], b: &[f32]) -> Result<Vec<(f64, f64)>, Error> {
-    check_length("users of the second model", b.len(), a.len())?;
-    let both = a.iter().zip(b).filter(|(a, b)| !a.is_nan() && !b.is_nan());
-    let pairs: Vec<(f64, f64)> = both.map(|(&a, &b)| (f64::from(a), f64::from(b))).collect();
-    if pairs.is_empty() || u32::try_from(pairs.len()).is_err() {
-        return Err(Error::analysis(
-            format!("{} users cannot be compared", pairs.len()),
-            "compare runs with test items",
-        ));
-    }
-    Ok(pairs)
-}
-
-fn comparison(pairs: &[(f64, f64)], differences: &[f64], bootstrap: Bootstrap) -> Comparison {
+fn comparison(Paired(pairs): &Paired, differences: &[f64], bootstrap: Bootstrap) -> Comparison {
     let n = pairs.len() as f64;
     let count = |keep: fn(f64) -> bool| differences.iter().filter(|difference| keep(**difference)).count();
     Comparison {
@@ -149,7 +151,7 @@ fn comparison(pairs: &[(f64, f64)], differences: &[f64], bootstrap: Bootstrap) -
 }
 
 /// For each of `rows`, all `[n]`, its mean over every resample, `[R]`.
-fn resampled_means(rows: &[&[f64]], settings: &BootstrapSettings) -> Vec<Vec<f64>> {
+fn resampled_means(rows: &[Vec<f64>], settings: &BootstrapSettings) -> Vec<Vec<f64>> {
     let random = Random::new(settings.seed, Purpose::Bootstrap);
     let (width, users) = (rows.len(), rows[0].len());
     // Values of a user side by side: they are drawn together.
@@ -212,6 +214,10 @@ fn wilcoxon(differences: &[f64]) -> Wilcoxon {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn compare(a: &[f32], b: &[f32], settings: &BootstrapSettings) -> Result<Comparison, Error> {
+        Ok(super::compare(&[Paired::new(a, b)?], settings)?.remove(0))
+    }
 
     /// Darwin's 15 pairs of plants (Fisher, "The Design of Experiments", 1935): differences of heights. The exact p of the
     /// signed-rank test is 0.0413 with W- = 24.
@@ -290,11 +296,11 @@ mod tests {
             (&own[..], &others[2][..]),
         ];
         let settings = BootstrapSettings { resamples: 200, ..Default::default() };
-        let found = compare_all(&models, &settings).unwrap();
+        let found = super::compare(&models.map(|(a, b)| Paired::new(a, b).unwrap()), &settings).unwrap();
         let expected = models.map(|(a, b)| compare(a, b, &settings).unwrap());
         assert_eq!(found, expected);
         assert_eq!(found.iter().map(|found| found.users).collect::<Vec<_>>(), [60, 40, 60, 60]);
-        assert!(compare_all(&[], &settings).unwrap().is_empty());
+        assert!(super::compare(&[], &settings).unwrap().is_empty());
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! above or below it. The last row says by how much the champion is ahead of the best other row, as in Table 2.
 
 use crate::{
-    analysis::significance::{self, BootstrapSettings, Comparison},
+    analysis::significance::{self, BootstrapSettings, Comparison, Paired},
     experiment::{Measure, Row},
     report::{
         gathered::{Gathered, Mean, Place},
@@ -194,14 +194,6 @@ fn finding(gathered: &Gathered<'_>, data: &str, protocol: &str) -> Option<String
     ))
 }
 
-/// A row and the champion on runs of one seed, user by user.
-struct Compared<'a> {
-    row: &'a Row,
-    seed: u64,
-    own: Vec<f32>,
-    other: Vec<f32>,
-}
-
 /// Paired tests of the champion against every other row, user by user, on runs of one seed.
 fn tests(gathered: &Gathered<'_>, data: &str) -> Option<Tabular> {
     let champion = gathered.experiment.row(gathered.experiment.champion.as_deref()?)?;
@@ -219,14 +211,13 @@ fn tests(gathered: &Gathered<'_>, data: &str) -> Option<Tabular> {
         let mut alike =
             pairs.filter(|(own, other)| own.seed() == other.seed() && own.data_fingerprint == other.data_fingerprint);
         let (seed, own, other) = alike.find_map(|(own, other)| Some((own.seed()?, values(own)?, values(other)?)))?;
-        (own.len() == other.len()).then_some(Compared { row, seed, own, other })
+        Some(((row, seed), Paired::new(&own, &other).ok()?))
     };
     let others = gathered.rows(data, protocol).into_iter().filter(|row| row.name != champion.name);
-    let compared: Vec<_> = others.filter_map(compared).collect();
-    let models: Vec<_> = compared.iter().map(|Compared { own, other, .. }| (&own[..], &other[..])).collect();
-    let tests = significance::compare_all(&models, &BootstrapSettings::default()).ok()?;
+    let (compared, models): (Vec<_>, Vec<_>) = others.filter_map(compared).unzip();
+    let tests = significance::compare(&models, &BootstrapSettings::default()).ok()?;
     let corrected = holm(&tests.iter().map(|test| test.wilcoxon.p).collect::<Vec<_>>());
-    let line = |(Compared { row, seed, .. }, (test, corrected)): (&Compared<'_>, (&Comparison, f64))| Line {
+    let line = |((row, seed), (test, corrected)): (&(&Row, u64), (&Comparison, f64))| Line {
         label: row.label().into(),
         kind: Kind::Ours,
         entries: vec![
