@@ -133,24 +133,22 @@ impl<'a> Batches<'a> {
     /// Shuffles the pairs for epoch `number`.
     pub fn epoch(&'a self, number: u32) -> Epoch<'a> {
         let random = Random::new(self.seed, Purpose::Shuffle);
-        let (order, starts);
-        if self.whole_users {
+        let (order, starts) = if self.whole_users {
             let mut users = Vec::from_iter(self.users());
             random.shuffle(&mut users, number, 0);
             let pairs_of = |&user: &u32| self.train.row(user).iter().map(move |&item| (user, item));
-            order = Vec::from_iter(users.iter().flat_map(pairs_of));
-            let mut ends = vec![0];
+            let mut starts = vec![0];
             for users in users.chunks(self.batch_size).take(self.len()) {
                 let pairs = users.iter().map(|&user| self.train.row(user).len()).sum::<usize>();
-                ends.push(ends[ends.len() - 1] + pairs);
+                starts.push(starts[starts.len() - 1] + pairs);
             }
-            starts = ends;
+            (users.iter().flat_map(pairs_of).collect(), starts)
         } else {
-            let mut pairs = Vec::from_iter(self.train.pairs());
-            random.shuffle(&mut pairs, number, 0);
-            starts = (0..=self.len()).map(|batch| pairs.len().min(batch * self.batch_size)).collect();
-            order = pairs;
-        }
+            let mut order = Vec::from_iter(self.train.pairs());
+            random.shuffle(&mut order, number, 0);
+            let starts = (0..=self.len()).map(|batch| order.len().min(batch * self.batch_size)).collect();
+            (order, starts)
+        };
         Epoch { batches: self, order, starts, number }
     }
 }
