@@ -19,6 +19,9 @@ pub struct Feed<'a> {
     drawn: Drawn,
     /// Batches that are drawn in a row.
     portion: usize,
+    /// Batches that are left when the next ones are drawn: as many as the steps get through meanwhile. It follows the clock and
+    /// changes no batch.
+    reserve: usize,
 }
 
 /// Batches that are drawn.
@@ -34,7 +37,8 @@ impl<'a> Feed<'a> {
     /// The batches of `epochs`, from batch `first` of the first epoch on.
     pub fn new(batches: &'a Batches<'a>, epochs: RangeInclusive<u32>, first: usize) -> Self {
         let drawing = Drawing::new(batches, epochs, first);
-        Self { portion: drawing.ahead().div_ceil(2), drawing, drawn: Drawn::default() }
+        let portion = drawing.ahead().div_ceil(3);
+        Self { drawing, drawn: Drawn::default(), portion, reserve: portion }
     }
 
     /// The next batch; nothing at the end of an epoch, and then the first batch of the next one.
@@ -53,13 +57,12 @@ impl<'a> Feed<'a> {
     /// Hands one batch after another to `work`, until the end of the epoch, then there is nothing to return, or until `work`
     /// breaks off. Called again, it goes on with the next batch.
     pub fn run<T: Send>(&mut self, mut work: impl FnMut(&Batch) -> ControlFlow<T> + Send) -> Option<T> {
-        let Self { drawing, drawn, portion } = self;
-        let few = portion.div_ceil(2);
+        let Self { drawing, drawn, portion, reserve } = self;
         loop {
             let outcome = if drawing.is_over() {
                 drawn.hand_out(&mut work, |_| true)
-            } else if drawn.batches.len() > few {
-                drawn.hand_out(&mut work, |left| left > few)
+            } else if drawn.batches.len() > *reserve {
+                drawn.hand_out(&mut work, |left| left > *reserve)
             } else {
                 drawing.take_back(drawn.used.drain(..));
                 let (mut fresh, done) = (VecDeque::new(), AtomicBool::new(false));
@@ -70,6 +73,12 @@ impl<'a> Feed<'a> {
                         done.store(true, Ordering::Relaxed);
                     },
                 );
+                // Threads without a batch wait for the one that draws; batches that nobody needs yet fill the caches.
+                match drawn.batches.len() {
+                    0 => *reserve = (*reserve + 1).min(2 * *portion),
+                    1 => {}
+                    _ => *reserve = (*reserve - 1).max(1),
+                }
                 drawn.batches.append(&mut fresh);
                 outcome
             };
