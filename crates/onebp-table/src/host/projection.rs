@@ -1,10 +1,14 @@
 //! Projections of rows, see [`crate::optimizer::projection`], and the silent steps of projected rows.
 //!
-//! What a silent step moves depends on the step before as a whole, so there is no closed form. But without weight decay moments
-//! only fade: the `k`-th step after step t moves a row by rate m / (sqrt(v) root + eps) with the moments of step t and with
-//! corrections that know k ([`Schedule::faded`]). From one step to the next 1 / (sqrt(v) root + eps) changes by less than .2 %
-//! (from step 300 on), so that it is followed by Halley's iteration, x <- x (1 + e + e^2) with e = 1 - x (sqrt(v) root + eps),
-//! whose error is e^3: one square root and one division an element, however many steps there are.
+//! Without weight decay moments only fade over silent steps: the j-th after step t moves a vector w by c_j m / (s d_j + eps), with
+//! s = sqrt(v), the moments of step t, and c_j and d_j that are the same for all rows. As 1 / (s d + eps) hardly curves over the
+//! d_j, it is interpolated between the two nodes of the closed form ([`Schedule::tail`]), and all steps move w in the plane of
+//! p = m / (s x1 + eps) and q = m / (s x2 + eps), by shares that know j ([`Schedule::shares`]). A projection scales. So after every step
+//!
+//!   w_j = (w - a_j p - b_j q) / l_j,  (a_j, b_j) = (a_(j-1), b_(j-1)) + l_(j-1) (shares of j)
+//!
+//! where l_j = |w - a_j p - b_j q| on the sphere, and the largest of that, l_(j-1) and l_0 = 1 in the ball: scalars, since the square of
+//! the norm is a polynomial in a_j and b_j. However many the steps are, elements see one square root and one division.
 
 use super::{
     rules::{EPSILON, silent_step},
@@ -12,10 +16,7 @@ use super::{
 };
 use crate::{
     Onto, Projection,
-    optimizer::{
-        BETA_1, BETA_2,
-        adam::{Correction, FORGOTTEN, Schedule, TAIL_FROM},
-    },
+    optimizer::adam::{FORGOTTEN, Schedule, TAIL_FROM, Tail},
 };
 use pulp::Simd;
 
@@ -51,7 +52,7 @@ pub fn rest_projected<S: Simd>(
     scratch: &mut [f32],
 ) {
     if decay == 0.0 && time >= TAIL_FROM {
-        return rest_fading(simd, schedule, projection, (time, now), [w, m, v], scratch);
+        return rest_in_planes(simd, schedule, projection, (time, now), [w, m, v], scratch);
     }
     for step in time + 1..=now {
         silent_step(simd, schedule, decay, step, [&mut *w, &mut *m, &mut *v]);
@@ -59,58 +60,97 @@ pub fn rest_projected<S: Simd>(
     }
 }
 
-/// s <- sqrt(v), x <- 1 / (s root + eps).
-struct Roots(f32);
-impl Elementwise<2, 1> for Roots {
-    #[inline(always)]
-    fn apply<S: Simd>(&self, simd: S, _: [S::f32s; 2], [v]: [S::f32s; 1]) -> [S::f32s; 2] {
-        let s = simd.sqrt_f32s(v);
-        let below = simd.mul_add_f32s(s, simd.splat_f32s(self.0), simd.splat_f32s(EPSILON));
-        [s, simd.div_f32s(simd.splat_f32s(1.0), below)]
-    }
-}
+/// The plane in which silent steps move a vector.
+struct Plane<'a>(&'a Tail);
 
-/// Vectors of one silent step: x follows 1 / (s root + eps), and w <- scale w - rate m x.
-struct Fading {
-    correction: Correction,
-    scale: f32,
-}
-
-impl Fading {
+impl Plane<'_> {
+    /// m / (sqrt(v) x + eps) at both nodes.
     #[inline(always)]
-    fn step<S: Simd>(&self, simd: S, w: S::f32s, x: S::f32s, m: S::f32s, s: S::f32s) -> [S::f32s; 2] {
-        let constant = |value: f32| simd.splat_f32s(value);
-        let minus = simd.mul_add_f32s(s, constant(-self.correction.root), constant(-EPSILON));
-        let e = simd.mul_add_f32s(minus, x, constant(1.0));
-        let x = simd.mul_add_f32s(x, simd.mul_add_f32s(e, e, e), x);
-        let moved = simd.mul_f32s(simd.mul_f32s(constant(-self.correction.rate), m), x);
-        [simd.mul_add_f32s(constant(self.scale), w, moved), x]
+    fn span<S: Simd>(&self, simd: S, m: S::f32s, v: S::f32s) -> [S::f32s; 2] {
+        let (s, epsilon) = (simd.sqrt_f32s(v), simd.splat_f32s(EPSILON));
+        let one = simd.mul_add_f32s(s, simd.splat_f32s(self.0.x1), epsilon);
+        let two = simd.mul_add_f32s(s, simd.splat_f32s(self.0.x2), epsilon);
+        let both = simd.div_f32s(m, simd.mul_f32s(one, two));
+        [simd.mul_f32s(both, two), simd.mul_f32s(both, one)]
     }
 
-    /// Over a whole vector; returns the square of what it comes to.
+    /// Fills p and q, and returns the square of what lies in their plane.
     #[inline(always)]
-    fn over<S: Simd>(&self, simd: S, [w, x]: [&mut [f32]; 2], [m, s]: [&[f32]; 2]) -> f32 {
-        let ((w, w_rest), (x, x_rest)) = (S::as_mut_simd_f32s(w), S::as_mut_simd_f32s(x));
-        let ((m, m_rest), (s, s_rest)) = (S::as_simd_f32s(m), S::as_simd_f32s(s));
-        let mut sums = [simd.splat_f32s(0.0); 2];
-        for (((w, x), &m), &s) in w.iter_mut().zip(x).zip(m).zip(s) {
-            [*w, *x] = self.step(simd, *w, *x, m, s);
-            sums = [sums[1], simd.mul_add_f32s(*w, *w, sums[0])];
+    fn fill<S: Simd>(&self, simd: S, [p, q]: [&mut [f32]; 2], [w, m, v]: [&[f32]; 3]) -> Square {
+        let ((p, p_rest), (q, q_rest)) = (S::as_mut_simd_f32s(p), S::as_mut_simd_f32s(q));
+        let ((w, w_rest), (m, m_rest), (v, v_rest)) = (S::as_simd_f32s(w), S::as_simd_f32s(m), S::as_simd_f32s(v));
+        let mut sums = [simd.splat_f32s(0.0); 6];
+        for ((((p, q), &w), &m), &v) in p.iter_mut().zip(q).zip(w).zip(m).zip(v) {
+            [*p, *q] = self.span(simd, m, v);
+            add_products(simd, &mut sums, w, *p, *q);
         }
         if !w_rest.is_empty() {
-            let load = |part: &[f32]| simd.partial_load_f32s(part);
-            let [new, followed] = self.step(simd, load(w_rest), load(x_rest), load(m_rest), load(s_rest));
-            simd.partial_store_f32s(w_rest, new);
-            simd.partial_store_f32s(x_rest, followed);
-            sums[0] = simd.mul_add_f32s(new, new, sums[0]);
+            let [new_p, new_q] = self.span(simd, simd.partial_load_f32s(m_rest), simd.partial_load_f32s(v_rest));
+            simd.partial_store_f32s(p_rest, new_p);
+            simd.partial_store_f32s(q_rest, new_q);
+            add_products(simd, &mut sums, simd.partial_load_f32s(w_rest), new_p, new_q);
         }
-        simd.reduce_sum_f32s(simd.add_f32s(sums[0], sums[1]))
+        Square {
+            ww: simd.reduce_sum_f32s(sums[0]),
+            wp: simd.reduce_sum_f32s(sums[1]),
+            wq: simd.reduce_sum_f32s(sums[2]),
+            pp: simd.reduce_sum_f32s(sums[3]),
+            pq: simd.reduce_sum_f32s(sums[4]),
+            qq: simd.reduce_sum_f32s(sums[5]),
+        }
+    }
+}
+
+/// Adds to the inner products of [`Square`].
+#[inline(always)]
+fn add_products<S: Simd>(simd: S, sums: &mut [S::f32s; 6], w: S::f32s, p: S::f32s, q: S::f32s) {
+    sums[0] = simd.mul_add_f32s(w, w, sums[0]);
+    sums[1] = simd.mul_add_f32s(w, p, sums[1]);
+    sums[2] = simd.mul_add_f32s(w, q, sums[2]);
+    sums[3] = simd.mul_add_f32s(p, p, sums[3]);
+    sums[4] = simd.mul_add_f32s(p, q, sums[4]);
+    sums[5] = simd.mul_add_f32s(q, q, sums[5]);
+}
+
+/// |w - a p - b q|^2 as a polynomial in a and b: inner products.
+struct Square {
+    ww: f32,
+    wp: f32,
+    wq: f32,
+    pp: f32,
+    pq: f32,
+    qq: f32,
+}
+
+impl Square {
+    /// As few operations after one another as there can be: the next step waits for them.
+    #[inline(always)]
+    fn at(&self, a: f32, b: f32) -> f32 {
+        let Self { ww, wp, wq, pp, pq, qq } = *self;
+        let of_a = a.mul_add(pp, b.mul_add(2.0 * pq, -2.0 * wp));
+        let of_b = b.mul_add(qq, -2.0 * wq);
+        a.mul_add(of_a, b.mul_add(of_b, ww))
+    }
+}
+
+/// w <- factor (w - a p - b q).
+struct Within {
+    factor: f32,
+    a: f32,
+    b: f32,
+}
+impl Elementwise<1, 2> for Within {
+    #[inline(always)]
+    fn apply<S: Simd>(&self, simd: S, [w]: [S::f32s; 1], [p, q]: [S::f32s; 2]) -> [S::f32s; 1] {
+        let moved = simd.mul_add_f32s(simd.splat_f32s(-self.a), p, w);
+        let moved = simd.mul_add_f32s(simd.splat_f32s(-self.b), q, moved);
+        [simd.mul_f32s(simd.splat_f32s(self.factor), moved)]
     }
 }
 
 /// [`rest_projected`] without weight decay, late enough.
 #[inline(always)]
-fn rest_fading<S: Simd>(
+fn rest_in_planes<S: Simd>(
     simd: S,
     schedule: &Schedule,
     projection: &Projection,
@@ -118,33 +158,45 @@ fn rest_fading<S: Simd>(
     [w, m, v]: [&mut [f32]; 3],
     scratch: &mut [f32],
 ) {
-    let (s, rest) = scratch.split_at_mut(w.len());
-    let x = &mut rest[..w.len()];
-    let steps = now - time;
-    apply(simd, &Roots(schedule.faded(time, 1).root), [&mut *s, &mut *x], [&*v]);
+    let (p, rest) = scratch.split_at_mut(w.len());
+    let q = &mut rest[..w.len()];
+    let tail = schedule.tail(time, now - time, false);
     let width = projection.width(w.len());
-    for (((w, x), m), s) in
-        w.chunks_exact_mut(width).zip(x.chunks_exact_mut(width)).zip(m.chunks_exact(width)).zip(s.chunks_exact(width))
+    for ((((w, p), q), m), v) in w
+        .chunks_exact_mut(width)
+        .zip(p.chunks_exact_mut(width))
+        .zip(q.chunks_exact_mut(width))
+        .zip(m.chunks_exact(width))
+        .zip(v.chunks_exact(width))
     {
-        // A step's factor is applied by the next one.
-        let mut scale = None;
-        for k in 1..=steps.min(FORGOTTEN as u32) {
-            let fading = Fading { correction: schedule.faded(time, k), scale: scale.unwrap_or(1.0) };
-            scale = factor(projection.onto, fading.over(simd, [&mut *w, &mut *x], [m, s]));
+        let square = Plane(&tail).fill(simd, [&mut *p, &mut *q], [&*w, m, v]);
+        let (mut a, mut b, mut length) = (0.0f32, 0.0f32, 1.0f32);
+        // The square of a length that is no reason to scale.
+        let mut kept = if projection.onto == Onto::Ball { 1.0 } else { 0.0 };
+        for j in 1..=(now - time).min(FORGOTTEN as u32) {
+            let [first, second] = schedule.shares(time, j, &tail);
+            (a, b) = (length.mul_add(first, a), length.mul_add(second, b));
+            let squared = square.at(a, b);
+            if squared > kept {
+                length = squared.sqrt();
+                if projection.onto == Onto::Ball {
+                    kept = squared;
+                }
+            }
         }
-        if let Some(scale) = scale {
-            apply(simd, &Scale(scale), [w], []);
-        }
+        apply(simd, &Within { factor: 1.0 / length, a, b }, [w], [&*p, &*q]);
     }
-    let fade = |beta: f64| Scale(beta.powi(steps as i32) as f32);
-    apply(simd, &fade(BETA_1), [m], []);
-    apply(simd, &fade(BETA_2), [v], []);
+    apply(simd, &Scale(tail.fade_m), [m], []);
+    apply(simd, &Scale(tail.fade_v), [v], []);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Optimizer, Rule};
+    use crate::{
+        Optimizer, Rule,
+        optimizer::{BETA_1, BETA_2},
+    };
     use proptest::prelude::*;
     use pulp::{Arch, WithSimd};
 
@@ -203,6 +255,8 @@ mod tests {
             const RATE: f64 = 0.01;
             let dim = vectors * width;
             let projection = Projection { onto, vectors };
+            // Where the projection of the step before has left them.
+            let length = if onto == Onto::Sphere { 1.0 } else { length };
             let mut w = noise[..dim].to_vec();
             for vector in w.chunks_mut(width) {
                 let norm = vector.iter().map(|x| x * x).sum::<f32>().sqrt().max(1e-3);

@@ -5,8 +5,8 @@
 //! next read, or carried over the silent steps at once when it is written. Two ways, chosen by [`Schedule::way`]:
 //!
 //! - **Replay**: the silent steps one after another. Always right; the only way with weight decay, which depends on w, with a
-//!   projection after every step (whose moments fade at least in closed form: [`Schedule::faded`]), and for rows that something
-//!   follows step by step.
+//!   projection after every step (which at least stay in a plane: [`Schedule::shares`]), and for rows that something follows step
+//!   by step.
 //! - **Tail**, without these. With c_j = b1^j / (1 - b1^(t+j)), d_j = sqrt(b2^j / (1 - b2^(t+j))) and s = sqrt(v) at
 //!   step t, the steps t + j, j = first ..= k, together move w by
 //!
@@ -86,7 +86,7 @@ pub struct Schedule {
     /// (b1 b2^(p/2))^k at index k up to [`FORGOTTEN`].
     fading: Vec<[f64; 4]>,
     /// b1^k and b2^(k/2), likewise.
-    faded: Vec<[f64; 2]>,
+    faded: Vec<[f32; 2]>,
 }
 
 impl Schedule {
@@ -110,7 +110,9 @@ impl Schedule {
             corrections: (1..=SETTLED).map(correction).collect(),
             tails,
             fading: (0..=FORGOTTEN).map(|k| ratios.map(|ratio| ratio.powi(k as i32))).collect(),
-            faded: (0..=FORGOTTEN).map(|k| [BETA_1.powi(k as i32), BETA_2.powf(k as f64 / 2.0)]).collect(),
+            faded: (0..=FORGOTTEN)
+                .map(|k| [BETA_1.powi(k as i32) as f32, BETA_2.powf(k as f64 / 2.0) as f32])
+                .collect(),
         }
     }
 
@@ -120,17 +122,22 @@ impl Schedule {
     }
 
     /// Corrections of `step`, from 1.
-    #[inline]
+    #[inline(always)]
     pub fn correction(&self, step: u32) -> Correction {
         self.corrections[(step as usize).min(SETTLED) - 1]
     }
 
-    /// Corrections of the `k`-th silent step after step `t`, at most the [`FORGOTTEN`]th, for the moments of step `t`, which
-    /// without weight decay only fade.
-    #[inline]
-    pub fn faded(&self, t: u32, k: u32) -> Correction {
-        let (Correction { rate, root }, [m, s]) = (self.correction(t + k), self.faded[k as usize]);
-        Correction { rate: (f64::from(rate) * m) as f32, root: (f64::from(root) * s) as f32 }
+    /// The silent steps after step `t` one by one, without weight decay: the j-th, at most the [`FORGOTTEN`]th, moves a row by
+    /// a m / (s x1 + eps) + b m / (s x2 + eps) with the moments of step t, the nodes of `tail` and the numbers [a, b] of j: 1 / (s d + eps)
+    /// is taken as linear between the nodes. All of them together come to what the tail says.
+    #[inline(always)]
+    pub fn shares(&self, t: u32, j: u32, tail: &Tail) -> [f32; 2] {
+        let (Correction { rate, root }, [m, s]) = (self.correction(t + j), self.faded[j as usize]);
+        // One step has one node.
+        let apart = tail.x1 - tail.x2;
+        let slope = if apart > 0.0 { 1.0 / apart } else { 0.0 };
+        let second = rate * m * (tail.x1 - root * s) * slope;
+        [rate * m - second, second]
     }
 
     /// How a row whose moments stand at step `at` gets to step `to`: over its silent steps only, or over step `at` itself
