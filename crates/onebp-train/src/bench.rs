@@ -3,7 +3,7 @@
 //! Epochs run as in training, sampling ahead of compute, without evaluation and checkpoints. One further epoch runs its
 //! parts one after the other, to time them apart. The yardsticks are the machine's own, measured in the same process: bytes read,
 //! floating-point operations, and square roots with divisions in a second. The longest of the times that what an epoch needs of
-//! them (see [`crate::cost`]) takes by itself bounds the epoch from below.
+//! them (see [`crate::cost`]) takes by itself bounds the epoch from below; the same for the method in plain form is printed beside.
 //!
 //! A machine reads faster than it updates, and caches are faster than both: an epoch whose tables stay there, or whose gathered
 //! rows do, may take less time than this bound.
@@ -79,6 +79,16 @@ pub struct Bench {
     pub bound_unit: Option<Unit>,
     /// The median epoch over that bound.
     pub times_bound: Option<f64>,
+    /// Bytes of an epoch of the method as it is written down: dense Adam on all rows at every step, a row for every place.
+    pub plain_bytes: f64,
+    /// Floating-point operations of that.
+    pub plain_operations: f64,
+    /// The longest of the times that that needs for bytes, operations, and square roots with divisions.
+    pub plain_seconds: Option<f64>,
+    /// Which of them it is.
+    pub plain_unit: Option<Unit>,
+    /// The median epoch over that time.
+    pub times_plain: Option<f64>,
     /// The machine's bytes read in a second.
     pub machine_bytes_per_second: Option<f64>,
     /// The machine's bytes read and written back in a second.
@@ -193,12 +203,14 @@ impl Workload<'_> {
 
 /// What an epoch had to do, and which share of the machine that took.
 fn account(counter: &Counter, machine: Option<&Machine>, bench: &mut Bench) {
-    let cost = &counter.cost;
+    let (cost, plain) = (&counter.least, &counter.plain);
     bench.bytes = cost.bytes;
     bench.gathered_bytes = cost.gathered_bytes;
     bench.operations = cost.operations;
     bench.roots_and_divisions = cost.roots_and_divisions;
     bench.silent_roots_and_divisions = cost.silent_roots_and_divisions;
+    bench.plain_bytes = plain.bytes;
+    bench.plain_operations = plain.operations;
     bench.pairs_per_second = bench.pairs as f64 / bench.epoch_seconds;
     bench.rows_per_second = cost.moved_rows / bench.epoch_seconds;
     if let Some(machine) = machine {
@@ -206,6 +218,10 @@ fn account(counter: &Counter, machine: Option<&Machine>, bench: &mut Bench) {
         bench.bound_seconds = Some(seconds);
         bench.bound_unit = Some(unit);
         bench.times_bound = Some(bench.epoch_seconds / seconds);
+        let (seconds, unit) = plain.bound(machine);
+        bench.plain_seconds = Some(seconds);
+        bench.plain_unit = Some(unit);
+        bench.times_plain = Some(bench.epoch_seconds / seconds);
         let share = |amount: f64, rate: f64| Some(amount / bench.epoch_seconds / rate);
         bench.bandwidth_share = share(bench.bytes, machine.read_bytes);
         bench.arithmetic_share = share(bench.operations, machine.operations);

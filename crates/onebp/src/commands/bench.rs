@@ -165,6 +165,12 @@ fn print(printed: &Printed) -> Result<(), Failure> {
     if let (Some(bound), Some(unit), Some(times)) = (bench.bound_seconds, bench.bound_unit, bench.times_bound) {
         add("epoch, at least", format!("{} for its {}; measured {times:.2} times that", seconds(bound), unit.as_str()));
     }
+    if let (Some(plain), Some(unit), Some(times)) = (bench.plain_seconds, bench.plain_unit, bench.times_plain) {
+        add(
+            "epoch, plain form",
+            format!("{} for its {}; measured {times:.2} times that", seconds(plain), unit.as_str()),
+        );
+    }
     add("sampling alone", seconds(bench.sampling_seconds));
     add("steps alone", seconds(bench.step_seconds));
     for (name, time) in &bench.pass_seconds {

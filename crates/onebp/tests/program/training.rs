@@ -295,6 +295,8 @@ fn benchmarks_print_json() {
             "bytes",
             "bound_seconds",
             "times_bound",
+            "plain_seconds",
+            "times_plain",
         ] {
             assert!(report[number].as_f64().unwrap() > 0.0, "{number}: {report}");
         }
