@@ -134,12 +134,12 @@ impl Square {
 }
 
 /// w <- factor (w - a p - b q).
-struct Within {
+struct InPlane {
     factor: f32,
     a: f32,
     b: f32,
 }
-impl Elementwise<1, 2> for Within {
+impl Elementwise<1, 2> for InPlane {
     #[inline(always)]
     fn apply<S: Simd>(&self, simd: S, [w]: [S::f32s; 1], [p, q]: [S::f32s; 2]) -> [S::f32s; 1] {
         let moved = simd.mul_add_f32s(simd.splat_f32s(-self.a), p, w);
@@ -184,7 +184,7 @@ fn rest_in_planes<S: Simd>(
                 }
             }
         }
-        apply(simd, &Within { factor: 1.0 / length, a, b }, [w], [&*p, &*q]);
+        apply(simd, &InPlane { factor: 1.0 / length, a, b }, [w], [&*p, &*q]);
     }
     apply(simd, &Scale(tail.fade_m), [m], []);
     apply(simd, &Scale(tail.fade_v), [v], []);
