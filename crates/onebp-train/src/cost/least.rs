@@ -87,7 +87,7 @@ impl Sizes<'_> {
     /// The table of users (0) or items (1).
     fn table(&self, side: usize, step: &Step, cost: &mut Cost) {
         let (method, hyper) = (self.method, self.hyper);
-        let (touched, all) = (if side == 0 { step.users } else { step.items }, self.tables[side] as f64);
+        let (touched, all) = (step.touched(side), self.tables[side] as f64);
         let (vectors, width) = (self.vectors(side), self.vectors(side) * self.dim());
         if !self.learns(side) {
             let follows_items = matches!(method.update(hyper).follow(), Follow::Items(_));

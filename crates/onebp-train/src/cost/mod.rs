@@ -120,6 +120,13 @@ struct Step {
     chosen: f64,
 }
 
+impl Step {
+    /// Distinct rows of users (0) or items (1) that the loss sees.
+    fn touched(&self, side: usize) -> f64 {
+        if side == 0 { self.users } else { self.items }
+    }
+}
+
 /// Adds up what steps need.
 pub(crate) struct Counter<'a> {
     sizes: Sizes<'a>,

@@ -53,8 +53,8 @@ impl Sizes<'_> {
         let width = self.vectors(side) * self.dim();
         if self.learns(side) {
             let all = self.whole(side) || self.hyper.optimizer == Rule::Adam;
-            let touched = if side == 0 { step.users } else { step.items };
-            self.move_table(side, if all { self.tables[side] as f64 } else { touched }, cost);
+            let moved = if all { self.tables[side] as f64 } else { step.touched(side) };
+            self.move_table(side, moved, cost);
         } else {
             cost.moved_rows += step.pairs;
             cost.bytes += 3.0 * step.pairs * width * NUMBER;
