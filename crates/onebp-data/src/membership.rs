@@ -28,14 +28,16 @@ impl<'a> Membership<'a> {
             end += (MARKS * rows.row(user).len()).min(rows.columns()).div_ceil(8);
             starts.push(end);
         }
-        let mut membership = Self { rows, marks: vec![0; end], starts };
+        let mut marks = vec![0; end];
         for user in 0..rows.rows() as u32 {
+            let marks = &mut marks[starts[user as usize]..starts[user as usize + 1]];
+            let exact = is_exact(marks, rows.columns());
             for &item in rows.row(user) {
-                let (byte, bit, _) = membership.mark(user, item);
-                membership.marks[byte] |= 1 << bit;
+                let place = if exact { item as usize } else { hashed(item, marks) };
+                marks[place / 8] |= 1 << (place % 8);
             }
         }
-        membership
+        Self { rows, marks, starts }
     }
 
     /// The pairs.
@@ -43,12 +45,11 @@ impl<'a> Membership<'a> {
         self.rows
     }
 
-    /// Whether `user` owns `item`.
+    /// What `user` owns.
     #[inline]
-    pub fn contains(&self, user: u32, item: u32) -> bool {
-        let (byte, bit, exact) = self.mark(user, item);
-        let marked = self.marks.get(byte).is_some_and(|marks| marks >> bit & 1 == 1);
-        marked && (exact || self.rows.row(user).binary_search(&item).is_ok())
+    pub fn of(&self, user: u32) -> Owned<'a, '_> {
+        let marks = &self.marks[self.starts[user as usize]..self.starts[user as usize + 1]];
+        Owned { row: self.rows.row(user), marks, exact: is_exact(marks, self.rows.columns()) }
     }
 
     /// Asks the cache for the marks of a user who will be asked about soon: users come in random order.
@@ -66,18 +67,63 @@ impl<'a> Membership<'a> {
         #[cfg(not(target_arch = "x86_64"))]
         let _ = (range, LINE, LINES);
     }
+}
 
-    /// The byte and bit that stand for `item` with `user`, and whether for no other item.
+/// What a user owns.
+pub struct Owned<'a, 'm> {
+    row: &'a [u32],
+    marks: &'m [u8],
+    /// Whether a mark stands for one item.
+    exact: bool,
+}
+
+impl Owned<'_, '_> {
+    /// Whether `item` is among it.
     #[inline]
-    fn mark(&self, user: u32, item: u32) -> (usize, u32, bool) {
-        let (start, end) = (self.starts[user as usize], self.starts[user as usize + 1]);
-        let marks = 8 * (end - start);
-        let exact = marks >= self.rows.columns();
-        // Multiplicative hashing by the golden ratio.
-        let hash = (u64::from(item.wrapping_mul(0x9E37_79B9)) * marks as u64) >> 32;
-        let place = if exact { item as usize } else { hash as usize };
-        (start + place / 8, place as u32 % 8, exact)
+    pub fn contains(&self, item: u32) -> bool {
+        self.among(&[item]) != 0
     }
+
+    /// Which of `items`, at most 32, are among it, a bit for each from the lowest on. Few of the answers need a guess of the CPU.
+    #[inline(always)]
+    pub fn among<const N: usize>(&self, items: &[u32; N]) -> u32 {
+        let mut marked = 0;
+        if self.exact {
+            for (at, &item) in items.iter().enumerate() {
+                marked |= self.mark(item as usize) << at;
+            }
+            return marked;
+        }
+        for (at, &item) in items.iter().enumerate() {
+            marked |= self.mark(hashed(item, self.marks)) << at;
+        }
+        let mut left = marked;
+        while left != 0 {
+            let lowest = left & left.wrapping_neg();
+            if self.row.binary_search(&items[left.trailing_zeros() as usize]).is_err() {
+                marked ^= lowest;
+            }
+            left ^= lowest;
+        }
+        marked
+    }
+
+    #[inline(always)]
+    fn mark(&self, place: usize) -> u32 {
+        self.marks.get(place / 8).map_or(0, |marks| u32::from(marks >> (place % 8) & 1))
+    }
+}
+
+/// Whether `marks` are enough for one of every item of a catalogue.
+#[inline]
+fn is_exact(marks: &[u8], items: usize) -> bool {
+    8 * marks.len() >= items
+}
+
+/// Which of `marks` stands for `item`, where there are not enough for all: multiplicative hashing by the golden ratio.
+#[inline(always)]
+fn hashed(item: u32, marks: &[u8]) -> usize {
+    ((u64::from(item.wrapping_mul(0x9E37_79B9)) * 8 * marks.len() as u64) >> 32) as usize
 }
 
 #[cfg(test)]
@@ -91,9 +137,13 @@ mod tests {
             let rows = Csr::from_pairs(6, 50, &pairs).unwrap();
             let membership = Membership::new(&rows);
             for user in 0..6 {
+                let owned = membership.of(user);
                 for item in 0..50 {
-                    prop_assert_eq!(membership.contains(user, item), pairs.contains(&(user, item)));
+                    prop_assert_eq!(owned.contains(item), pairs.contains(&(user, item)));
                 }
+                let items: [u32; 17] = std::array::from_fn(|at| 2 * at as u32 + user);
+                let expected = items.iter().rev().fold(0, |bits, &item| bits << 1 | u32::from(owned.contains(item)));
+                prop_assert_eq!(owned.among(&items), expected);
             }
         }
     }

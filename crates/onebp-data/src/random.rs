@@ -5,6 +5,10 @@
 //!
 //! Source: Salmon, Moraes, Dror, Shaw, "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011. The tests hold the known
 //! answers published with its Random123 library.
+//!
+//! A block is forty multiplications that wait for each other; many blocks at once keep the vectors of a CPU busy.
+
+use pulp::{Arch, Scalar, Simd, WithSimd};
 
 /// What a number is drawn for. Streams of different purposes never overlap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,9 +62,27 @@ impl Random {
     /// The 128 bits at (`epoch`, `position`, `draw`). `position` must stay below 2^56.
     #[inline]
     pub fn block(&self, epoch: u32, position: u64, draw: u32) -> [u32; 4] {
+        philox4x32_10(self.counter(epoch, position, draw), self.key)
+    }
+
+    /// The counter of a block.
+    #[inline(always)]
+    fn counter(&self, epoch: u32, position: u64, draw: u32) -> [u32; 4] {
         debug_assert!(position < 1 << 56);
         let top = (self.purpose as u32) | (((position >> 32) as u32) << 8);
-        philox4x32_10([draw, position as u32, epoch, top], self.key)
+        [draw, position as u32, epoch, top]
+    }
+
+    /// The blocks at `draw` of as many positions from `position` on as a vector has lanes: the first words of all, their second
+    /// words and so on.
+    #[inline(always)]
+    pub fn lanes<S: Simd>(&self, simd: S, epoch: u32, position: u64, draw: u32) -> [S::u32s; 4] {
+        let (mut low, mut top) = ([0; MOST_LANES], [0; MOST_LANES]);
+        for lane in 0..S::U32_LANES {
+            [_, low[lane], _, top[lane]] = self.counter(epoch, position + lane as u64, draw);
+        }
+        let (low, top) = (simd.partial_load_u32s(&low), simd.partial_load_u32s(&top));
+        philox(simd, [simd.splat_u32s(draw), low, simd.splat_u32s(epoch), top], self.key)
     }
 
     /// 64 random bits.
@@ -96,39 +118,47 @@ impl Random {
     /// The words of the blocks at (`epoch`, `position`, 0), (`epoch`, `position`, 1) and so on, one after another.
     #[inline]
     pub fn words(&self, epoch: u32, position: u64) -> Words {
-        Words { random: *self, epoch, position, drawn: 0, block: [0; 4] }
+        Words { random: *self, epoch, position, drawn: 0, blocks: [[0; 4]] }
     }
 
     /// Shuffles `items`, fewer than 2^32, uniformly (Fisher-Yates on the words at `epoch` and `position`).
     pub fn shuffle<T>(&self, items: &mut [T], epoch: u32, position: u64) {
-        let mut words = self.words(epoch, position);
+        let mut words = Words { random: *self, epoch, position, drawn: 0, blocks: [[0; 4]; 4 * MOST_LANES] };
         for i in (1..items.len()).rev() {
             items.swap(i, words.below(i as u32 + 1) as usize);
         }
     }
 }
 
-/// A stream of 32-bit numbers, four to a block.
+/// A stream of 32-bit numbers, four to a block, and `BLOCKS` blocks worked out at a time.
 #[derive(Clone, Debug)]
-pub struct Words {
+pub struct Words<const BLOCKS: usize = 1> {
     random: Random,
     epoch: u32,
     position: u64,
     /// Words taken so far.
     drawn: u32,
-    block: [u32; 4],
+    blocks: [[u32; 4]; BLOCKS],
 }
 
-impl Words {
+impl<const BLOCKS: usize> Words<BLOCKS> {
     /// The next 32 random bits.
     #[inline]
     pub fn word(&mut self) -> u32 {
-        let place = self.drawn % 4;
+        let place = self.drawn as usize % (4 * BLOCKS);
         if place == 0 {
-            self.block = self.random.block(self.epoch, self.position, self.drawn / 4);
+            let draw = self.drawn / 4;
+            match &mut self.blocks[..] {
+                [block] => *block = self.random.block(self.epoch, self.position, draw),
+                blocks => Arch::new().dispatch(FillBlocks {
+                    at: (self.epoch, self.position, draw),
+                    random: &self.random,
+                    blocks,
+                }),
+            }
         }
         self.drawn = self.drawn.wrapping_add(1);
-        self.block[place as usize]
+        self.blocks[place / 4][place % 4]
     }
 
     /// Uniform integer in `0..n`, without bias (Lemire, "Fast Random Integer Generation in an Interval", 2019).
@@ -152,18 +182,62 @@ impl Words {
     }
 }
 
+/// Lanes of a vector at most.
+pub const MOST_LANES: usize = 16;
+
+/// Fills `blocks` with the blocks at an epoch, a position and the draws from a first one on.
+struct FillBlocks<'a> {
+    random: &'a Random,
+    at: (u32, u64, u32),
+    blocks: &'a mut [[u32; 4]],
+}
+
+impl WithSimd for FillBlocks<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { random, at: (epoch, position, mut draw), blocks } = self;
+        for blocks in blocks.chunks_mut(S::U32_LANES) {
+            let [_, low, _, top] = random.counter(epoch, position, draw);
+            let mut draws = [0; MOST_LANES];
+            for lane in &mut draws {
+                *lane = draw;
+                draw = draw.wrapping_add(1);
+            }
+            draw = draws[0].wrapping_add(S::U32_LANES as u32);
+            let [low, epoch, top] = [simd.splat_u32s(low), simd.splat_u32s(epoch), simd.splat_u32s(top)];
+            let words = philox(simd, [simd.partial_load_u32s(&draws), low, epoch, top], random.key);
+            for word in 0..4 {
+                let mut lanes = [0; MOST_LANES];
+                simd.partial_store_u32s(&mut lanes, words[word]);
+                for (block, lane) in blocks.iter_mut().zip(lanes) {
+                    block[word] = lane;
+                }
+            }
+        }
+    }
+}
+
 /// One Philox4x32 block with ten rounds.
 #[inline]
-pub fn philox4x32_10(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
-    const MULTIPLIERS: [u64; 2] = [0xD251_1F53, 0xCD9E_8D57];
+pub fn philox4x32_10(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
+    philox(Scalar, counter, key)
+}
+
+/// Philox4x32 blocks with ten rounds, one in each lane.
+#[inline(always)]
+fn philox<S: Simd>(simd: S, mut counter: [S::u32s; 4], mut key: [u32; 2]) -> [S::u32s; 4] {
+    const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
     const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
     for round in 0..10 {
         if round > 0 {
             key = [key[0].wrapping_add(WEYL[0]), key[1].wrapping_add(WEYL[1])];
         }
-        let a = MULTIPLIERS[0] * counter[0] as u64;
-        let b = MULTIPLIERS[1] * counter[2] as u64;
-        counter = [(b >> 32) as u32 ^ counter[1] ^ key[0], b as u32, (a >> 32) as u32 ^ counter[3] ^ key[1], a as u32];
+        let (a_low, a_high) = simd.widening_mul_u32s(simd.splat_u32s(MULTIPLIERS[0]), counter[0]);
+        let (b_low, b_high) = simd.widening_mul_u32s(simd.splat_u32s(MULTIPLIERS[1]), counter[2]);
+        let first = simd.xor_u32s(simd.xor_u32s(b_high, counter[1]), simd.splat_u32s(key[0]));
+        let third = simd.xor_u32s(simd.xor_u32s(a_high, counter[3]), simd.splat_u32s(key[1]));
+        counter = [first, b_low, third, a_low];
     }
     counter
 }
@@ -195,6 +269,34 @@ mod tests {
         }
     }
 
+    struct Lanes(Random, u32, u64, u32);
+    impl WithSimd for Lanes {
+        type Output = Vec<[u32; 4]>;
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
+            let mut lanes = [[0; MOST_LANES]; 4];
+            for (lanes, words) in lanes.iter_mut().zip(self.0.lanes(simd, self.1, self.2, self.3)) {
+                simd.partial_store_u32s(lanes, words);
+            }
+            (0..S::U32_LANES).map(|lane| lanes.map(|lanes| lanes[lane])).collect()
+        }
+    }
+
+    /// Many blocks at once are those of one by one, with every instruction set.
+    #[test]
+    fn blocks_at_once_are_blocks() {
+        let random = Random::new(11, Purpose::Negatives);
+        let position = (1 << 32) - 2;
+        for arch in [Arch::new(), Arch::Scalar] {
+            let lanes = arch.dispatch(Lanes(random, 2, position, 3));
+            let expected = (0..lanes.len() as u64).map(|lane| random.block(2, position + lane, 3));
+            assert!(!lanes.is_empty() && lanes == Vec::from_iter(expected));
+            let mut blocks = [[0; 4]; MOST_LANES + 3];
+            arch.dispatch(FillBlocks { random: &random, at: (2, position, 7), blocks: &mut blocks });
+            assert_eq!(blocks, std::array::from_fn(|at| random.block(2, position, 7 + at as u32)));
+        }
+    }
+
     #[test]
     fn shuffle_is_a_permutation_and_moves_things() {
         let mut v: Vec<u32> = (0..100).collect();
@@ -211,6 +313,8 @@ mod tests {
         let mut words = random.words(2, 5);
         let expected: Vec<u32> = (0..3).flat_map(|draw| random.block(2, 5, draw)).collect();
         assert_eq!((0..12).map(|_| words.word()).collect::<Vec<_>>(), expected);
+        let mut many = Words { random, epoch: 2, position: 5, drawn: 0, blocks: [[0; 4]; 2] };
+        assert_eq!((0..12).map(|_| many.word()).collect::<Vec<_>>(), expected);
         let mut counts = [0f64; 3];
         let mut words = random.words(0, 0);
         (0..30_000).for_each(|_| counts[words.below(3) as usize] += 1.0);

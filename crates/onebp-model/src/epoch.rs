@@ -195,16 +195,16 @@ impl Epoch<'_> {
         batch.items.resize(rows.len() * width, 0);
         batch.weights.resize(rows.len(), 0.0);
         batch.keep = self.batches.keep;
-        let items = batch.items.par_chunks_mut(GRAIN * width);
-        let chunks = items.zip(batch.weights.par_chunks_mut(GRAIN)).zip(rows.par_chunks(GRAIN)).enumerate();
-        chunks.for_each(|(chunk, ((items, weights), rows))| {
-            for (row, &pair) in rows.iter().enumerate() {
-                if let Some(&(later, _)) = rows.get(row + 2) {
-                    self.batches.sampler.announce(later);
-                }
-                let position = (start + chunk * GRAIN + row) as u64;
-                let found = self.draw_row(pair, position, &mut items[row * width..(row + 1) * width]);
-                weights[row] = if found { 1.0 } else { 0.0 };
+        let chunks = batch.items.par_chunks_mut(GRAIN * width).zip(batch.weights.par_chunks_mut(GRAIN));
+        let chunks = chunks.zip(rows.par_chunks(GRAIN)).zip(batch.users.par_chunks(GRAIN)).enumerate();
+        chunks.for_each(|(chunk, (((items, weights), rows), users))| {
+            let position = (start + chunk * GRAIN) as u64;
+            for (row, (&pair, items)) in rows.iter().zip(items.chunks_exact_mut(width)).enumerate() {
+                self.draw_positives(pair, position + row as u64, items);
+            }
+            weights.fill(1.0);
+            if !self.batches.shared && self.batches.sampler.negatives() > 0 {
+                self.batches.sampler.draw_rows(users, (self.number, position), items, weights);
             }
         });
         batch.noise.clear();
@@ -227,19 +227,16 @@ impl Epoch<'_> {
         });
     }
 
-    /// Draws the items of one row: its positive, other positives, negatives of its own. Returns whether there was any
-    /// negative.
-    fn draw_row(&self, (user, positive): (u32, u32), position: u64, items: &mut [u32]) -> bool {
-        let Batches { train, sampler, shared, positives, seed, .. } = self.batches;
-        // Without a negative the row must still name items: its positive, at weight 0.
+    /// Names the items of one row: its positive, and other positives. Without a negative the row must still name items: its
+    /// positive, at weight 0.
+    fn draw_positives(&self, (user, positive): (u32, u32), position: u64, items: &mut [u32]) {
+        let Batches { train, positives, seed, .. } = *self.batches;
         items.fill(positive);
-        let (chosen, negatives) = items.split_at_mut(*positives);
-        if chosen.len() > 1 {
+        if positives > 1 {
             let owned = train.row(user);
-            let mut words = Random::new(*seed, Purpose::Positives).words(self.number, position);
-            chosen[1..].fill_with(|| owned[words.below(owned.len() as u32) as usize]);
+            let mut words = Random::new(seed, Purpose::Positives).words(self.number, position);
+            items[1..positives].fill_with(|| owned[words.below(owned.len() as u32) as usize]);
         }
-        *shared || negatives.is_empty() || sampler.draw(user, self.number, position, negatives)
     }
 }
 

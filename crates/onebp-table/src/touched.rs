@@ -54,8 +54,16 @@ impl Touched {
 pub struct Grouping {
     /// A bit for every row, all zero between batches.
     seen: Vec<u64>,
-    /// Index of a row among the distinct ones of this batch, or of an earlier one; `[rows of the table]`.
-    slot_of: Vec<u32>,
+    rows: Vec<Group>,
+}
+
+/// What is known of a row of the table.
+#[derive(Clone, Copy, Debug, Default)]
+struct Group {
+    /// How many places of the batch are its own, 0 between batches; then where the next one goes.
+    places: u32,
+    /// Its index among the distinct rows of this batch, or of an earlier one.
+    slot: u32,
 }
 
 /// A table with more rows than this for each place is not looked through for the rows that were seen: sorting is faster.
@@ -64,20 +72,22 @@ const SPARSE: usize = 1024;
 impl Grouping {
     /// For a table of `rows` rows.
     pub fn new(rows: usize) -> Self {
-        Self { seen: vec![0; rows.div_ceil(64)], slot_of: vec![0; rows] }
+        Self { seen: vec![0; rows.div_ceil(64)], rows: vec![Group::default(); rows] }
     }
 
     /// Groups `rows` `[R]`, each below the number of rows of the table, into `touched`, whose memory is used again.
     pub fn group(&mut self, rows: &[u32], touched: &mut Touched) {
         let Touched { rows: distinct, starts, places, slots, rest } = touched;
         distinct.clear();
-        if self.slot_of.len() / SPARSE > rows.len() {
+        if self.rows.len() / SPARSE > rows.len() {
             distinct.extend_from_slice(rows);
             distinct.sort_unstable();
             distinct.dedup();
+            rows.iter().for_each(|&row| self.rows[row as usize].places += 1);
         } else {
             for &row in rows {
                 self.seen[row as usize / 64] |= 1 << (row % 64);
+                self.rows[row as usize].places += 1;
             }
             for (word, bits) in self.seen.iter_mut().enumerate() {
                 while *bits != 0 {
@@ -86,29 +96,26 @@ impl Grouping {
                 }
             }
         }
-        for (slot, &row) in distinct.iter().enumerate() {
-            self.slot_of[row as usize] = slot as u32;
-        }
-        // Counts first, then ends; filling from the last place on turns ends into starts and keeps places ascending.
         starts.clear();
-        starts.resize(distinct.len(), 0);
-        slots.clear();
-        slots.extend(rows.iter().map(|&row| self.slot_of[row as usize]));
-        for &slot in slots.iter() {
-            starts[slot as usize] += 1;
-        }
         let mut end = 0;
-        for count in starts.iter_mut() {
-            end += *count;
-            *count = end;
-        }
-        places.resize(rows.len(), 0);
-        for (place, &slot) in slots.iter().enumerate().rev() {
-            let start = &mut starts[slot as usize];
-            *start -= 1;
-            places[*start as usize] = place as u32;
+        for (slot, &row) in distinct.iter().enumerate() {
+            let group = &mut self.rows[row as usize];
+            starts.push(end);
+            end += std::mem::replace(&mut group.places, end);
+            group.slot = slot as u32;
         }
         starts.push(end);
+        places.resize(rows.len(), 0);
+        slots.resize(rows.len(), 0);
+        for (place, (&row, slot)) in rows.iter().zip(slots).enumerate() {
+            let group = &mut self.rows[row as usize];
+            places[group.places as usize] = place as u32;
+            group.places += 1;
+            *slot = group.slot;
+        }
+        for &row in &*distinct {
+            self.rows[row as usize].places = 0;
+        }
         rest.clear();
         rest.resize(distinct.len(), 0);
     }

@@ -18,6 +18,7 @@ mod planted;
 mod popularity;
 mod rejection;
 mod shared;
+mod together;
 
 pub use dynamic::{Dynamic, Pool, TwoStage};
 pub use planted::Planted;
@@ -28,6 +29,7 @@ pub use shared::{Shared, TwoStage2019};
 use crate::Error;
 use onebp_data::{Csr, random::Words};
 use onebp_table::Hardness;
+use pulp::Simd;
 use serde::{Deserialize, Serialize};
 
 /// The sampler of a method.
@@ -144,6 +146,19 @@ impl Proposal<'_> {
         }
     }
 
+    /// The item that each of `words` draws; 0 in `sound` where one word may not be enough.
+    #[inline(always)]
+    fn of_words<S: Simd>(&self, simd: S, words: S::u32s, sound: &mut S::u32s) -> S::u32s {
+        match self {
+            Self::Uniform(items) => below(simd, words, *items, sound),
+            Self::Interactions(interactions) => interactions.of_words(simd, words, sound),
+            Self::Alias(_) => {
+                *sound = simd.splat_u32s(0);
+                words
+            }
+        }
+    }
+
     /// How likely `item` is to be drawn, up to a common factor; 0 for an item that never is.
     pub fn weight(&self, item: u32) -> f64 {
         match self {
@@ -152,4 +167,13 @@ impl Proposal<'_> {
             Self::Alias(alias) => alias.weight(item),
         }
     }
+}
+
+/// [`Words::below`] of each of `words`, for `n` above 0; 0 in `sound` where one word may not be enough.
+#[inline(always)]
+fn below<S: Simd>(simd: S, words: S::u32s, n: u32, sound: &mut S::u32s) -> S::u32s {
+    let (low, high) = simd.widening_mul_u32s(words, simd.splat_u32s(n));
+    let enough = simd.splat_u32s(n - 1);
+    *sound = simd.min_u32s(*sound, simd.sub_u32s(simd.max_u32s(low, enough), enough));
+    high
 }

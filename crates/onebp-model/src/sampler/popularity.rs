@@ -5,9 +5,13 @@
 //! without any table. For any a, Vose's alias table, made once in O(N), draws in O(1). With a = 0 every item weighs 1, also
 //! one that nobody owns (0^0 = 1), which is uniform sampling; with a > 0 such an item is never drawn.
 
-use super::Proposal;
+use super::{Proposal, below};
 use crate::{Error, error::within};
-use onebp_data::{Csr, random::Words};
+use onebp_data::{
+    Csr,
+    random::{MOST_LANES, Words},
+};
+use pulp::Simd;
 use rand_core::TryRng;
 use rand_distr::{Distribution, weighted::WeightedAliasIndex};
 use serde::{Deserialize, Serialize};
@@ -58,6 +62,17 @@ impl<'a> Interactions<'a> {
     #[inline]
     pub fn draw(&self, words: &mut Words) -> u32 {
         self.items[words.below(self.items.len() as u32) as usize]
+    }
+
+    /// The item that each of `words` draws; 0 in `sound` where one word may not be enough.
+    #[inline(always)]
+    pub(super) fn of_words<S: Simd>(&self, simd: S, words: S::u32s, sound: &mut S::u32s) -> S::u32s {
+        let mut lanes = [0; MOST_LANES];
+        simd.partial_store_u32s(&mut lanes, below(simd, words, self.items.len() as u32, sound));
+        for lane in &mut lanes[..S::U32_LANES] {
+            *lane = self.items[*lane as usize];
+        }
+        simd.partial_load_u32s(&lanes)
     }
 
     /// The item's weight.

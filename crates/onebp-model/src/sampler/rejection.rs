@@ -19,11 +19,11 @@ const TRIES: u32 = 100;
 #[derive(Clone, Debug)]
 pub struct Static<'a> {
     owned: Membership<'a>,
-    proposal: Proposal<'a>,
+    pub(super) proposal: Proposal<'a>,
     negatives: usize,
     /// Share of false negatives.
     pub(super) planted: f64,
-    random: Random,
+    pub(super) random: Random,
 }
 
 impl<'a> Static<'a> {
@@ -43,12 +43,6 @@ impl<'a> Static<'a> {
         self.negatives
     }
 
-    /// Tells that a row of `user` will be drawn soon.
-    #[inline]
-    pub fn announce(&self, user: u32) {
-        self.owned.prefetch(user);
-    }
-
     /// Fills `out` `[S]` for the row of `user` at `position` of `epoch`. Returns whether there was any item to draw;
     /// without one, `out` is left alone.
     pub fn draw(&self, user: u32, epoch: u32, position: u64, out: &mut [u32]) -> bool {
@@ -58,7 +52,8 @@ impl<'a> Static<'a> {
             return false;
         }
         let mut words = self.random.words(epoch, position);
-        self.fill(left, |item| !self.owned.contains(user, item), &mut words, out);
+        let owned = self.owned.of(user);
+        self.fill(left, |item| !owned.contains(item), &mut words, out);
         if self.planted > 0.0 {
             self.plant(user, &mut words, out);
         }
@@ -80,8 +75,7 @@ impl<'a> Static<'a> {
     fn fill(&self, left: usize, free: impl Fn(u32) -> bool, words: &mut Words, out: &mut [u32]) {
         let items = self.owned.rows().columns();
         let mut filled = 0;
-        // Rejection looks through the negatives so far at every draw; past this, listing the complement is cheaper.
-        if left >= 2 * out.len() && out.len() * out.len() <= 4 * items {
+        if rejects(items, left, out.len()) {
             while filled < out.len() {
                 let (drawn, rest) = out.split_at_mut(filled);
                 let accepts = |item: &u32| free(*item) && !drawn.contains(item);
@@ -117,6 +111,13 @@ impl<'a> Static<'a> {
         // Fewer than needed: once more from the start, as often as it takes.
         out.iter_mut().zip(keys.iter().cycle()).for_each(|(slot, &(.., item))| *slot = item);
     }
+}
+
+/// Whether `negatives` items are drawn by rejection where `left` of a catalogue of `items` are free: it looks through the
+/// negatives so far at every draw, and past this, listing the complement is cheaper.
+#[inline]
+pub(super) fn rejects(items: usize, left: usize, negatives: usize) -> bool {
+    left >= 2 * negatives && negatives * negatives <= 4 * items
 }
 
 #[cfg(test)]

@@ -85,9 +85,9 @@ impl<'a> Shared<'a> {
         items: &mut [u32],
         noise: &mut [f32],
     ) -> bool {
-        let owned = self.rows.owned();
+        let owned = self.rows.owned().of(user);
         for (noise, &item) in noise.iter_mut().zip(shared) {
-            *noise = if owned.contains(user, item) { f32::NEG_INFINITY } else { 0.0 };
+            *noise = if owned.contains(item) { f32::NEG_INFINITY } else { 0.0 };
         }
         if noise.iter().filter(|noise| noise.is_finite()).count() >= self.negatives {
             items.copy_from_slice(shared);
