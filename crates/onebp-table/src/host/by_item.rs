@@ -12,7 +12,7 @@ use super::{
 use pulp::Simd;
 use std::ops::Range;
 
-/// Scores of distinct items with the users at their places. Items may be late: they are settled first.
+/// Scores of distinct items with the users at their places, who must be there. Items may be late: they are settled first.
 pub struct ItemScores<'a, O> {
     pub scores: &'a Scores<'a, O>,
     /// The optimizer of items that learn.
@@ -22,8 +22,8 @@ pub struct ItemScores<'a, O> {
 impl<O: Outlet> RowWork for ItemScores<'_, O> {
     #[inline(always)]
     fn run<S: Simd>(&self, simd: S, range: Range<usize>, scratch: &mut [f32]) {
-        let Scores { batch, users, items, factors, dim, sharpness, .. } = self.scores;
-        let (width, touched) = (batch.width(), &batch.touched_items);
+        let Scores { batch, users, items, factors, chosen, dim, sharpness, .. } = self.scores;
+        let touched = &batch.touched_items;
         for q in range {
             let row = touched.rows[q] as usize;
             // SAFETY: rows are distinct.
@@ -33,11 +33,11 @@ impl<O: Outlet> RowWork for ItemScores<'_, O> {
                 unsafe { state.settle(simd, row, item, scratch) };
             }
             for &place in touched.places(q) {
-                let (row, column) = (place as usize / width, place as usize % width);
-                let user = batch.users[row] as usize;
+                // SAFETY: in this pass nobody writes users of places.
+                let user = unsafe { chosen.get(place as usize) } as usize;
                 let score = self.scores.score_of(simd, &users[user * dim..][..*dim], item);
                 // SAFETY: a place belongs to one item.
-                unsafe { factors.set(row, column, score * sharpness) };
+                unsafe { factors.set(place as usize, score * sharpness) };
             }
         }
     }
@@ -48,11 +48,15 @@ pub struct RowFactors<'a, O>(pub &'a Scores<'a, O>);
 
 impl<O: Outlet> RowWork for RowFactors<'_, O> {
     #[inline(always)]
-    fn run<S: Simd>(&self, simd: S, range: Range<usize>, _: &mut [f32]) {
-        for row in range {
-            // SAFETY: rows are distinct.
-            unsafe {
-                self.0.chosen.row(row).fill(self.0.batch.users[row]);
+    fn run<S: Simd>(&self, simd: S, range: Range<usize>, scratch: &mut [f32]) {
+        let mut row = range.start;
+        // SAFETY: rows are distinct.
+        unsafe {
+            while row + S::F32_LANES <= range.end && self.0.loss.is_none() {
+                self.0.weigh_together(simd, row, scratch);
+                row += S::F32_LANES;
+            }
+            for row in row..range.end {
                 self.0.weigh(simd, row, self.0.factors.row(row));
             }
         }

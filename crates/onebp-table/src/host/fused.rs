@@ -204,6 +204,11 @@ impl FusedStep for HostStep {
         if !by_item {
             items.settle(&batch.touched_items)?;
         }
+        if by_item {
+            for (chosen, &user) in self.chosen.chunks_exact_mut(width).zip(&batch.users) {
+                chosen.fill(user);
+            }
+        }
         lap(late);
         if users_learn {
             self.staged.resize(batch.touched_users.len() * user_dim, 0.0);

@@ -7,7 +7,7 @@
 
 use super::{
     shared::Rows,
-    simd::{Add, Exp, Scale, Set, apply, dot, prefetch_at, square_distance},
+    simd::{Add, Exp, MOST_LANES, Scale, Set, apply, dot, exp, prefetch_at, square_distance},
     sum::Gradients,
     table::RowWork,
 };
@@ -197,6 +197,62 @@ impl<O> Scores<'_, O> {
         counted[0] = if outcome.counted { weight } else { 0.0 };
         let scale = weight * self.sharpness * self.steepness();
         factors.iter_mut().for_each(|factor| *factor *= scale);
+    }
+
+    /// [`Scores::weigh`] of InfoNCE for as many rows from `row` on as a vector has lanes, a lane for each: short rows would leave
+    /// most lanes empty. The bytes are the same. `scratch` holds these rows.
+    ///
+    /// # Safety
+    /// No other thread may be at these rows.
+    #[inline(always)]
+    pub(super) unsafe fn weigh_together<S: Simd>(&self, simd: S, row: usize, scratch: &mut [f32]) {
+        let lanes = S::F32_LANES;
+        // SAFETY: by the caller's promise.
+        let (factors, losses) = unsafe { (self.factors.span(row, lanes), self.losses.span(row, lanes)) };
+        let width = factors.len() / lanes;
+        for (lane, row) in factors.chunks_exact(width).enumerate() {
+            for (column, &score) in row.iter().enumerate() {
+                scratch[column * lanes + lane] = score;
+            }
+        }
+        let mut weights = [0.0; MOST_LANES];
+        for lane in 0..lanes {
+            weights[lane] = self.batch.weights[row + lane] * self.share;
+        }
+        let (columns, _) = S::as_mut_simd_f32s(&mut scratch[..width * lanes]);
+        let first = columns[0];
+        let (mut sum, mut highest) = (simd.splat_f32s(0.0), simd.splat_f32s(f32::NEG_INFINITY));
+        for &scores in &*columns {
+            sum = simd.add_f32s(sum, scores);
+            highest = simd.max_f32s(highest, scores);
+        }
+        let mut total = simd.splat_f32s(0.0);
+        for scores in &mut *columns {
+            *scores = exp(simd, simd.sub_f32s(*scores, highest));
+            total = simd.add_f32s(total, *scores);
+        }
+        let whole = simd.div_f32s(simd.splat_f32s(1.0), total);
+        let scale = simd.splat_f32s(self.sharpness * self.steepness());
+        let scale = simd.mul_f32s(simd.partial_load_f32s(&weights), scale);
+        for (column, shares) in columns.iter_mut().enumerate() {
+            let slope = simd.mul_f32s(*shares, whole);
+            let slope = if column == 0 { simd.sub_f32s(slope, simd.splat_f32s(1.0)) } else { slope };
+            *shares = simd.mul_f32s(slope, scale);
+        }
+        // As in `soften`.
+        let mut parts = [[0.0; MOST_LANES]; 4];
+        for (part, values) in parts.iter_mut().zip([total, highest, first, simd.mul_f32s(simd.splat_f32s(0.0), sum)]) {
+            simd.partial_store_f32s(part, values);
+        }
+        let [total, highest, first, strange] = parts;
+        for lane in 0..lanes {
+            losses[lane] = weights[lane] * (total[lane].ln() + highest[lane] - first[lane] + strange[lane]);
+        }
+        for (lane, row) in factors.chunks_exact_mut(width).enumerate() {
+            for (column, factor) in row.iter_mut().enumerate() {
+                *factor = scratch[column * lanes + lane];
+            }
+        }
     }
 
     /// Turns the scores of a row into the slopes of its loss.

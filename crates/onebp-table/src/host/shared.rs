@@ -41,15 +41,41 @@ impl<'a, T> Rows<'a, T> {
         unsafe { std::slice::from_raw_parts_mut(self.first.add(row * self.dim), self.dim) }
     }
 
-    /// Writes one element.
+    /// `count` rows from `row` on, one after another.
+    ///
+    /// # Safety
+    /// No other reference to one of them may live as long as this one.
+    #[inline(always)]
+    #[allow(clippy::mut_from_ref)]
+    pub unsafe fn span(&self, row: usize, count: usize) -> &mut [T] {
+        assert!(row + count <= self.rows, "rows {row} and {count} of {}", self.rows);
+        // SAFETY: within the matrix, as checked; alone by the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.first.add(row * self.dim), count * self.dim) }
+    }
+
+    /// Writes the element at `place`, counted over all rows.
     ///
     /// # Safety
     /// No reference to its row may live, and no other thread may be at this element.
     #[inline(always)]
-    pub unsafe fn set(&self, row: usize, column: usize, value: T) {
-        assert!(row < self.rows && column < self.dim, "element {row}, {column} of {}, {}", self.rows, self.dim);
+    pub unsafe fn set(&self, place: usize, value: T) {
+        assert!(place < self.rows * self.dim, "place {place} of {} rows of {}", self.rows, self.dim);
         // SAFETY: within the matrix, as checked; alone by the caller's promise.
-        unsafe { self.first.add(row * self.dim + column).write(value) };
+        unsafe { self.first.add(place).write(value) };
+    }
+
+    /// Reads the element at `place`, counted over all rows.
+    ///
+    /// # Safety
+    /// No thread may write it.
+    #[inline(always)]
+    pub unsafe fn get(&self, place: usize) -> T
+    where
+        T: Copy,
+    {
+        assert!(place < self.rows * self.dim, "place {place} of {} rows of {}", self.rows, self.dim);
+        // SAFETY: within the matrix, as checked; not written by the caller's promise.
+        unsafe { self.first.add(place).read() }
     }
 
     /// Where row `row` begins, and its length.

@@ -7,6 +7,9 @@
 
 use pulp::Simd;
 
+/// Lanes of a vector at most.
+pub const MOST_LANES: usize = 16;
+
 /// The vectors of a row, and the elements that fill none.
 #[inline(always)]
 fn split<S: Simd>(row: &[f32]) -> (&[S::f32s], &[f32]) {
@@ -151,15 +154,6 @@ impl Elementwise<1, 1> for Add {
     }
 }
 
-/// x <- a * y + b * z.
-pub struct SetTwo(pub f32, pub f32);
-impl Elementwise<1, 2> for SetTwo {
-    #[inline(always)]
-    fn apply<S: Simd>(&self, simd: S, _: [S::f32s; 1], [y, z]: [S::f32s; 2]) -> [S::f32s; 1] {
-        [simd.mul_add_f32s(simd.splat_f32s(self.1), z, simd.mul_f32s(simd.splat_f32s(self.0), y))]
-    }
-}
-
 /// x <- x + a * y + b * z.
 pub struct AddTwo(pub f32, pub f32);
 impl Elementwise<1, 2> for AddTwo {
@@ -187,35 +181,39 @@ impl Elementwise<1, 0> for Scale {
     }
 }
 
-/// x <- exp(x - shift), for x at most shift; within 2 units in the last place, and 0 below the smallest normal number.
-///
-/// exp(y) = 2^n exp(r) with n = round(y / ln 2) and |r| <= ln 2 / 2, exp(r) by its Taylor polynomial of degree 7.
+/// x <- exp(x - shift), for x at most shift, see [`exp`].
 pub struct Exp(pub f32);
 impl Elementwise<1, 0> for Exp {
     #[inline(always)]
     fn apply<S: Simd>(&self, simd: S, [x]: [S::f32s; 1], _: [S::f32s; 0]) -> [S::f32s; 1] {
-        // ln 2 in two parts, so that n times the first is exact.
-        const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
-        // Adding 1.5 * 2^23 rounds to an integer, and leaves that in the low bits.
-        const ROUND: f32 = 12_582_912.0;
-        const LOWEST: f32 = -87.0;
-        const TAYLOR: [f32; 7] = [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0];
-        let constant = |x: f32| simd.splat_f32s(x);
-        let y = simd.sub_f32s(x, constant(self.0));
-        let kept = simd.max_f32s(y, constant(LOWEST));
-        let rounded = simd.mul_add_f32s(kept, constant(std::f32::consts::LOG2_E), constant(ROUND));
-        let n = simd.sub_f32s(rounded, constant(ROUND));
-        let r = simd.mul_add_f32s(n, constant(-LN_2[0]), kept);
-        let r = simd.mul_add_f32s(n, constant(-LN_2[1]), r);
-        let mut power = constant(1.0 / 5040.0);
-        for coefficient in TAYLOR {
-            power = simd.mul_add_f32s(power, r, constant(coefficient));
-        }
-        let shifted = simd.wrapping_dyn_shl_u32s(simd.transmute_u32s_f32s(rounded), simd.splat_u32s(23));
-        let two_to_the_n = simd.transmute_f32s_u32s(simd.add_u32s(shifted, simd.splat_u32s(127 << 23)));
-        let value = simd.mul_f32s(power, two_to_the_n);
-        [simd.select_f32s(simd.less_than_f32s(y, constant(LOWEST)), constant(0.0), value)]
+        [exp(simd, simd.sub_f32s(x, simd.splat_f32s(self.0)))]
     }
+}
+
+/// exp(y), for y at most 0; within 2 units in the last place, and 0 below the smallest normal number.
+///
+/// exp(y) = 2^n exp(r) with n = round(y / ln 2) and |r| <= ln 2 / 2, exp(r) by its Taylor polynomial of degree 7.
+#[inline(always)]
+pub fn exp<S: Simd>(simd: S, y: S::f32s) -> S::f32s {
+    // ln 2 in two parts, so that n times the first is exact.
+    const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
+    // Adding 1.5 * 2^23 rounds to an integer, and leaves that in the low bits.
+    const ROUND: f32 = 12_582_912.0;
+    const LOWEST: f32 = -87.0;
+    const TAYLOR: [f32; 7] = [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0];
+    let kept = simd.max_f32s(y, simd.splat_f32s(LOWEST));
+    let rounded = simd.mul_add_f32s(kept, simd.splat_f32s(std::f32::consts::LOG2_E), simd.splat_f32s(ROUND));
+    let n = simd.sub_f32s(rounded, simd.splat_f32s(ROUND));
+    let r = simd.mul_add_f32s(n, simd.splat_f32s(-LN_2[0]), kept);
+    let r = simd.mul_add_f32s(n, simd.splat_f32s(-LN_2[1]), r);
+    let mut power = simd.splat_f32s(1.0 / 5040.0);
+    for coefficient in TAYLOR {
+        power = simd.mul_add_f32s(power, r, simd.splat_f32s(coefficient));
+    }
+    let shifted = simd.wrapping_dyn_shl_u32s(simd.transmute_u32s_f32s(rounded), simd.splat_u32s(23));
+    let two_to_the_n = simd.transmute_f32s_u32s(simd.add_u32s(shifted, simd.splat_u32s(127 << 23)));
+    let value = simd.mul_f32s(power, two_to_the_n);
+    simd.select_f32s(simd.less_than_f32s(y, simd.splat_f32s(LOWEST)), simd.splat_f32s(0.0), value)
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! The gradient of a row: the sum over the places of the batch at which it occurs.
 
-use super::simd::{Add, AddTwo, Set, SetTwo, apply};
 use pulp::Simd;
 
 /// Where the gradients of a row's places come from.
@@ -16,22 +15,52 @@ pub trait Gradients: Sync {
     }
 }
 
-/// g <- sum of factor * vector over the places, in their order, two in one pass.
+/// g <- sum of factor * vector over the places, at least one, in their order.
 #[inline(always)]
 pub fn sum<S: Simd>(simd: S, places: &[u32], gradients: &impl Gradients, g: &mut [f32]) {
-    let (pairs, last) = places.as_chunks::<2>();
-    for (which, pair) in pairs.iter().enumerate() {
-        let [(a, x), (b, y)] = pair.map(|place| gradients.of(place as usize));
-        match which {
-            0 => apply(simd, &SetTwo(a, b), [&mut *g], [x, y]),
-            _ => apply(simd, &AddTwo(a, b), [&mut *g], [x, y]),
+    let (vectors, rest) = S::as_mut_simd_f32s(g);
+    // Sums stay in registers, of as many vectors at a time as there are registers for.
+    let done = sum_blocks::<S, 8>(simd, places, gradients, 0, vectors);
+    let done = sum_blocks::<S, 2>(simd, places, gradients, done, vectors);
+    sum_blocks::<S, 1>(simd, places, gradients, done, vectors);
+    if !rest.is_empty() {
+        let mut sum = simd.splat_f32s(0.0);
+        for (which, &place) in places.iter().enumerate() {
+            let (factor, vector) = gradients.of(place as usize);
+            let (_, values) = S::as_simd_f32s(vector);
+            sum = add_product(simd, which, (simd.splat_f32s(factor), simd.partial_load_f32s(values)), sum);
         }
+        simd.partial_store_f32s(rest, sum);
     }
-    if let &[place] = last {
-        let (factor, vector) = gradients.of(place as usize);
-        match pairs.len() {
-            0 => apply(simd, &Set(factor), [&mut *g], [vector]),
-            _ => apply(simd, &Add(factor), [&mut *g], [vector]),
+}
+
+/// [`sum`] of vectors from `at` on, N at a time, as long as there are that many. Returns where the others begin.
+#[inline(always)]
+fn sum_blocks<S: Simd, const N: usize>(
+    simd: S,
+    places: &[u32],
+    gradients: &impl Gradients,
+    mut at: usize,
+    out: &mut [S::f32s],
+) -> usize {
+    while let Some(block) = out.get_mut(at..at + N) {
+        let mut sums = [simd.splat_f32s(0.0); N];
+        for (which, &place) in places.iter().enumerate() {
+            let (factor, vector) = gradients.of(place as usize);
+            let (vectors, _) = S::as_simd_f32s(vector);
+            let (factor, values) = (simd.splat_f32s(factor), &vectors[at..at + N]);
+            for k in 0..N {
+                sums[k] = add_product(simd, which, (factor, values[k]), sums[k]);
+            }
         }
+        block.copy_from_slice(&sums);
+        at += N;
     }
+    at
+}
+
+/// factor * value, and the sum where this is not the first of its products.
+#[inline(always)]
+fn add_product<S: Simd>(simd: S, which: usize, (factor, value): (S::f32s, S::f32s), sum: S::f32s) -> S::f32s {
+    if which == 0 { simd.mul_f32s(factor, value) } else { simd.mul_add_f32s(factor, value, sum) }
 }

@@ -5,7 +5,7 @@ use super::{
     lent::{Lent, Strided},
     memory::Memory,
     shared::Rows,
-    simd::{Add, Mix, apply, dot, prefetch, prefetch_at},
+    simd::{Add, MOST_LANES, Mix, apply, dot, prefetch, prefetch_at},
     state::{Open, State, view},
     sum::{Gradients, sum},
 };
@@ -50,11 +50,11 @@ thread_local! {
     static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Runs `work` on `count` rows of width `dim`, `weight` rows' worth of work each, on all threads of the pool. Its scratch is
-/// four rows long.
+/// Runs `work` on `count` rows of width `dim`, `weight` rows' worth of work each, on all threads of the pool. Its scratch is as
+/// many rows long as a vector has lanes at most.
 pub fn for_rows(arch: Arch, count: usize, dim: usize, weight: usize, work: &impl RowWork) {
-    let grain = (GRAIN / (dim * weight).max(1)).max(count.div_ceil(PARTS * rayon::current_num_threads())).max(1);
-    for_chunks(arch, (count, grain), 4 * dim, work);
+    let grain = (GRAIN / (dim * weight).max(1)).max(count.div_ceil(PARTS * rayon::current_num_threads()));
+    for_chunks(arch, (count, grain.next_multiple_of(MOST_LANES)), MOST_LANES * dim, work);
 }
 
 /// Runs `work` on `count` rows, `grain` of them at a time, on all threads of the pool, with `length` floats of scratch.
