@@ -52,21 +52,30 @@ impl<'a> Membership<'a> {
         Owned { row: self.rows.row(user), marks, exact: is_exact(marks, self.rows.columns()) }
     }
 
-    /// Asks the cache for the marks of a user who will be asked about soon: users come in random order.
+    /// Asks the cache for what tells about a user who will be asked about soon: users come in random order.
     #[inline]
     pub fn prefetch(&self, user: u32) {
-        const LINE: usize = 64;
-        const LINES: usize = 8;
-        let range = self.starts[user as usize]..self.starts[user as usize + 1];
-        #[cfg(target_arch = "x86_64")]
-        for byte in self.marks[range].iter().step_by(LINE).take(LINES) {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            // SAFETY: a hint; any address is allowed.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(byte).cast()) };
+        let Owned { row, marks, exact } = self.of(user);
+        prefetch(marks);
+        if !exact {
+            prefetch(row);
         }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = (range, LINE, LINES);
     }
+}
+
+/// Asks the cache for the first lines of `values`.
+#[inline]
+fn prefetch<T>(values: &[T]) {
+    const LINE: usize = 64;
+    const LINES: usize = 8;
+    #[cfg(target_arch = "x86_64")]
+    for value in values.iter().step_by(LINE / size_of::<T>()).take(LINES) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a hint; any address is allowed.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(value).cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (values, LINE, LINES);
 }
 
 /// What a user owns.
@@ -78,6 +87,13 @@ pub struct Owned<'a, 'm> {
 }
 
 impl Owned<'_, '_> {
+    /// How many items it is.
+    #[inline]
+    #[expect(clippy::len_without_is_empty, reason = "nobody asks")]
+    pub fn len(&self) -> usize {
+        self.row.len()
+    }
+
     /// Whether `item` is among it.
     #[inline]
     pub fn contains(&self, item: u32) -> bool {

@@ -46,13 +46,12 @@ impl<'a> Static<'a> {
     /// Fills `out` `[S]` for the row of `user` at `position` of `epoch`. Returns whether there was any item to draw;
     /// without one, `out` is left alone.
     pub fn draw(&self, user: u32, epoch: u32, position: u64, out: &mut [u32]) -> bool {
-        let items = self.owned.rows().columns();
-        let left = items - self.owned.rows().row(user).len();
+        let owned = self.owned.of(user);
+        let left = self.owned.rows().columns() - owned.len();
         if left == 0 {
             return false;
         }
         let mut words = self.random.words(epoch, position);
-        let owned = self.owned.of(user);
         self.fill(left, |item| !owned.contains(item), &mut words, out);
         if self.planted > 0.0 {
             self.plant(user, &mut words, out);

@@ -62,11 +62,12 @@ impl<const N: usize> WithSimd for Together<'_, '_, N> {
     // No closure in here: it would be compiled for the oldest CPU.
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let (width, Rows { sampler, users, epoch, position, items, weights }) = (self.0.width(), self.0);
+        let (width, Rows { sampler, users: all, epoch, position, items, weights }) = (self.0.width(), self.0);
         let catalogue = sampler.owned().rows().columns();
         let groups = items.chunks_mut(S::U32_LANES * width).zip(weights.chunks_mut(S::U32_LANES));
-        for (group, (users, (items, weights))) in users.chunks(S::U32_LANES).zip(groups).enumerate() {
-            for &user in users {
+        for (group, (users, (items, weights))) in all.chunks(S::U32_LANES).zip(groups).enumerate() {
+            // The users after these, while these are drawn.
+            for &user in all.iter().skip((group + 1) * S::U32_LANES).take(S::U32_LANES) {
                 sampler.owned().prefetch(user);
             }
             let position = position + (group * S::U32_LANES) as u64;
@@ -74,14 +75,14 @@ impl<const N: usize> WithSimd for Together<'_, '_, N> {
             let rows = users.iter().zip(items.chunks_exact_mut(width)).zip(weights).enumerate();
             for (lane, ((&user, items), weight)) in rows {
                 let negatives = &mut items[width - sampler.negatives()..];
-                let left = catalogue - sampler.owned().rows().row(user).len();
+                let owned = sampler.owned().of(user);
                 let mut free = 0;
-                if sound[lane] != 0 && rejects(catalogue, left, negatives.len()) {
+                if sound[lane] != 0 && rejects(catalogue, catalogue - owned.len(), negatives.len()) {
                     let mut candidates_of_row = [0; N];
                     for at in 0..N {
                         candidates_of_row[at] = candidates[at][lane];
                     }
-                    free = !sampler.owned().of(user).among(&candidates_of_row) & (u32::MAX >> (32 - N));
+                    free = !owned.among(&candidates_of_row) & (u32::MAX >> (32 - N));
                 }
                 let found = if free.count_ones() as usize >= negatives.len() {
                     for negative in negatives {

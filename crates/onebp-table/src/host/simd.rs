@@ -32,7 +32,7 @@ pub fn prefetch(row: &[f32]) {
 #[inline(always)]
 pub fn prefetch_at(first: *const f32, length: usize) {
     const LINE: usize = 16;
-    const LINES: usize = 16;
+    const LINES: usize = 8;
     #[cfg(target_arch = "x86_64")]
     for place in (0..length).step_by(LINE).take(LINES) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};

@@ -164,7 +164,7 @@ impl Open<'_> {
                 unsafe { self.advance_along_one(simd, (row, rest), w, gradients.of(place as usize), scratch) };
             }
             [first, second] if self.optimizer.rule != Rule::RowwiseAdagrad => {
-                let [(a, x), (b, y)] = [first, second].map(|place| gradients.of(place as usize));
+                let ((a, x), (b, y)) = (gradients.of(first as usize), gradients.of(second as usize));
                 // SAFETY: by the caller's promise.
                 unsafe { self.advance_along(simd, row, rest, w, &Gradient::Two([a, b], [x, y])) };
             }
