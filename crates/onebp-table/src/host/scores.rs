@@ -216,8 +216,8 @@ impl<O> Scores<'_, O> {
             }
         }
         let mut weights = [0.0; MOST_LANES];
-        for lane in 0..lanes {
-            weights[lane] = self.batch.weights[row + lane] * self.share;
+        for (weight, of_row) in weights.iter_mut().zip(&self.batch.weights[row..row + lanes]) {
+            *weight = of_row * self.share;
         }
         let (columns, _) = S::as_mut_simd_f32s(&mut scratch[..width * lanes]);
         let first = columns[0];
