@@ -3,7 +3,7 @@
 use super::{encoding::all_rows, towers::Towers};
 use crate::{
     Batch, Error,
-    loss::{CatalogueGradients, Form, Sfcml, Users},
+    loss::{CatalogueGradients, Sfcml, Users},
 };
 use burn::tensor::{Device, Tensor};
 use onebp_table::{Embedding, Grouping, Touched, portable::ids};
@@ -27,13 +27,10 @@ impl WholeUsers {
     /// One step on both tables; returns the loss.
     pub fn step<E: Embedding>(&mut self, loss: &Sfcml, towers: &mut Towers<E>, batch: &Batch) -> Result<f64, Error> {
         let touched = &batch.touched_users;
-        let form = Sfcml::form(touched.len(), self.dim);
-        // By scores one by one it is a handful of large products, which tensors are good at.
-        if form == Form::Gram
-            && let Some(loss) = towers.items.step_whole_users(&mut towers.users, batch, loss)?
-        {
+        if let Some(loss) = towers.items.step_whole_users(&mut towers.users, batch, loss)? {
             return Ok(loss);
         }
+        let form = Sfcml::form(touched.len(), self.dim);
         let users = towers.users.gather(touched, &touched.rows)?;
         let items = towers.items.gather(&self.all, &self.all.rows)?;
         let of_pairs = Users {

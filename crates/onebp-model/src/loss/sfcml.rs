@@ -11,9 +11,9 @@
 //! mean_rest D: (2 / Bu) (D_i - b) / n for a chosen item, (2 / Bu) (s_j - a) / k for any other; its rows add up to 0. Users who
 //! chose nothing or everything do not count.
 //!
-//! Chosen items are few. Everything else is the same for all items and needs no scores one by one: with c = sum_j v_j and G =
-//! V^T V, sum_j s_j = 2 <u, c> and sum_j s_j^2 = 4 u^T G u (the Gram form, 4 N d^2 operations a batch where the scores take
-//! 6 Bu N d). [`Sfcml::gradients`] takes whichever is cheaper.
+//! Chosen items are few. Everything else is the same for all items: with c = sum_j v_j and G = V^T V, sum_j s_j = 2 <u, c> and
+//! sum_j s_j^2 = 4 u^T G u. G u is (U V^T) V, by scores one by one, 6 Bu N d operations a batch, or U (V^T V), which needs none:
+//! the Gram form, 4 (N + Bu) d^2. [`Sfcml::gradients`] takes whichever is cheaper.
 
 use super::{Draws, LossRows, LossSetting, Objective, Value, cml::check_margin};
 use crate::Error;
@@ -132,19 +132,15 @@ impl Sfcml {
     pub fn gradients(&self, batch: Users<'_>, form: Form) -> Result<CatalogueGradients, Error> {
         let Users { users, items, user_of_pair, item_of_pair, slots } = batch;
         let ([count, _], [catalogue, _]) = (users.dims(), items.dims());
-        // Sums over all items of s and of s^2, and what the gradients need later.
-        let all = match form {
-            Form::Scores => users.clone().matmul(items.clone().transpose()).mul_scalar(2.0),
-            Form::Gram => users.clone().matmul(items.clone().transpose().matmul(items.clone())),
+        // G U, by half the scores or by G.
+        let half = (form == Form::Scores).then(|| users.clone().matmul(items.clone().transpose()));
+        let all = match &half {
+            Some(half) => half.clone().matmul(items.clone()),
+            None => users.clone().matmul(items.clone().transpose().matmul(items.clone())),
         };
         let total: Tensor<2> = items.clone().sum_dim(0);
-        let (sums, squares) = match form {
-            Form::Scores => (all.clone().sum_dim(1), (all.clone() * all.clone()).sum_dim(1)),
-            Form::Gram => (
-                (users.clone() * total.clone()).sum_dim(1).mul_scalar(2.0),
-                (users.clone() * all.clone()).sum_dim(1).mul_scalar(4.0),
-            ),
-        };
+        let sums = (users.clone() * total.clone()).sum_dim(1).mul_scalar(2.0);
+        let squares = (users.clone() * all.clone()).sum_dim(1).mul_scalar(4.0);
         let scores = (user_of_pair.clone() * item_of_pair.clone()).sum_dim(1).mul_scalar(2.0);
         let scalars = self.scalars(&to_host(sums)?, &to_host(squares)?, &to_host(scores)?, (slots, catalogue));
         let (device, dtype): (Device, DType) = (users.device(), users.dtype());
@@ -155,19 +151,14 @@ impl Sfcml {
         let Scalars { loss, means, shares, pairs } = scalars;
         let (a, share, pair) = (column(&means), column(&shares), column(&pairs));
         // dL/ds_j = share (s_j - a) for every item, and `pair` more for chosen ones.
-        let (of_users, of_items) = match form {
-            Form::Scores => {
-                let slopes = (all - a) * share;
-                (slopes.clone().matmul(items).mul_scalar(2.0), slopes.transpose().matmul(users).mul_scalar(2.0))
-            }
-            Form::Gram => {
-                let of_users = (all.mul_scalar(2.0) - a.clone().matmul(total)) * share.clone();
-                let weighted = users.clone() * share;
-                let squared = weighted.clone().transpose().matmul(users);
-                let constant = (weighted * a).sum_dim(0);
-                (of_users.mul_scalar(2.0), items.matmul(squared).mul_scalar(4.0) - constant.mul_scalar(2.0))
-            }
+        let of_users = ((all.mul_scalar(2.0) - a.clone().matmul(total)) * share.clone()).mul_scalar(2.0);
+        let weighted = users.clone() * share;
+        let constant = (weighted.clone() * a).sum_dim(0).mul_scalar(2.0);
+        let squared = match half {
+            Some(half) => half.transpose().matmul(weighted),
+            None => items.matmul(weighted.transpose().matmul(users)),
         };
+        let of_items = squared.mul_scalar(4.0) - constant;
         // A user's gradient is spread evenly over their pairs.
         let mut pairs_of = vec![0.0; count];
         slots.iter().for_each(|&slot| pairs_of[slot as usize] += 1.0);

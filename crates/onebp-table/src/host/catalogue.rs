@@ -1,4 +1,4 @@
-//! The step of a loss of whole users against all items, on the CPU, by the Gram matrix of the items.
+//! The step of a loss of whole users against all items, on the CPU.
 //!
 //! With scores s = 2 U V^T, c = sum_j v_j and G = V^T V, sums over the catalogue need no scores one by one: sum_j s_j = 2 <u, c>
 //! and sum_j s_j^2 = 4 u^T G u. A [`CatalogueLoss`] turns them, and the scores of the user's own items, into slopes
@@ -14,10 +14,13 @@
 //!
 //! Three passes, in blocks that stay in the nearest caches: items (G, c), users (all but the last line; they move), items (they
 //! move). Sums over rows are added up part by part in an order that does not depend on threads. Source: spec section 7.2.
+//!
+//! Products are associative: G U is U (V^T V), 2 N d^2 operations and 2 Q d^2, or (U V^T) V, 4 Q N d, which is less where rows
+//! are wider than about twice as many as there are users ([`Way`]). So with S: V S is V ((share U)^T U), or (V U^T) (share U).
 
 use super::{
     HostTable,
-    product::{BLOCK, LANES, parts, product},
+    product::{BLOCK, LANES, parts, product, turn},
     shared::Rows,
     simd::{Add, AddTwo, apply, dot},
     state::Open,
@@ -30,7 +33,7 @@ use std::ops::Range;
 /// Parts of a pass that adds up, at most: their sums are read once more.
 const PARTS: usize = 16;
 
-/// Sums of parts: `[d + 1, wide]` each, a matrix and a vector.
+/// Sums of parts: `[rows + 1, wide]` each, a matrix and a vector.
 struct Sums {
     values: Vec<f32>,
     /// Blocks of a part.
@@ -39,8 +42,8 @@ struct Sums {
 }
 
 impl Sums {
-    fn new(blocks: usize, dim: usize, wide: usize) -> Self {
-        let size = (dim + 1) * wide;
+    fn new(blocks: usize, rows: usize, wide: usize) -> Self {
+        let size = (rows + 1) * wide;
         let grain = blocks.div_ceil(parts(size).min(PARTS)).max(1);
         Self { values: vec![0.0; blocks.div_ceil(grain) * size], grain, size }
     }
@@ -65,30 +68,63 @@ fn block(block: usize, rows: usize) -> Range<usize> {
     block * BLOCK..rows.min((block + 1) * BLOCK)
 }
 
-/// Pass 1, over blocks of items: G and c.
-struct Gram<'a> {
+/// In which order products are taken.
+#[derive(Clone, Copy, PartialEq)]
+enum Way {
+    /// By V^T V and U^T U.
+    Gram,
+    /// By U V^T.
+    Scores,
+}
+
+impl Way {
+    /// The one with fewer operations.
+    fn of(users: usize, items: usize, dim: usize) -> Self {
+        if 2 * users * items < (items + users) * dim { Self::Scores } else { Self::Gram }
+    }
+}
+
+/// Pass 1, over blocks of items: c, and G or U G.
+struct OfAll<'a> {
+    way: Way,
     items: &'a [f32],
+    /// U `[Q, wide]`, where scores are taken.
+    users: &'a [f32],
     sums: Rows<'a>,
     grain: usize,
     dim: usize,
     wide: usize,
 }
 
-impl RowWork for Gram<'_> {
+impl RowWork for OfAll<'_> {
     #[inline(always)]
-    fn run<S: Simd>(&self, simd: S, range: Range<usize>, x: &mut [f32]) {
+    fn run<S: Simd>(&self, simd: S, range: Range<usize>, scratch: &mut [f32]) {
         let (dim, wide) = (self.dim, self.wide);
         // SAFETY: parts are distinct.
-        let (gram, total) = unsafe { self.sums.row(range.start / self.grain) }.split_at_mut(dim * wide);
+        let sums = unsafe { self.sums.row(range.start / self.grain) };
+        let (sums, total) = sums.split_at_mut(sums.len() - wide);
+        let (x, scratch) = scratch.split_at_mut(BLOCK * wide);
         x.fill(0.0);
         for at in range {
             let rows = block(at, self.items.len() / dim);
-            let items = self.items[rows.start * dim..rows.end * dim].chunks_exact(dim);
-            for (x, item) in x.chunks_exact_mut(wide).zip(items) {
+            let items = &self.items[rows.start * dim..rows.end * dim];
+            for (x, item) in x.chunks_exact_mut(wide).zip(items.chunks_exact(dim)) {
                 x[..dim].copy_from_slice(item);
                 apply(simd, &Add(1.0), [&mut total[..dim]], [item]);
             }
-            product(simd, (x, [1, wide]), [dim, rows.len(), wide], x, gram);
+            match self.way {
+                Way::Gram => product(simd, (x, [1, wide]), [dim, rows.len(), wide], x, sums),
+                Way::Scores => {
+                    let count = self.users.len() / wide;
+                    let (turned, scores) = scratch.split_at_mut(dim * BLOCK);
+                    turned.fill(0.0);
+                    turn(items, dim, BLOCK, turned);
+                    let scores = &mut scores[..count * BLOCK];
+                    scores.fill(0.0);
+                    product(simd, (self.users, [wide, 1]), [count, dim, BLOCK], turned, scores);
+                    product(simd, (scores, [BLOCK, 1]), [count, rows.len(), wide], x, sums);
+                }
+            }
         }
     }
 }
@@ -99,8 +135,11 @@ struct OfUsers<'a> {
     loss: &'a dyn CatalogueLoss,
     users: &'a [f32],
     items: &'a [f32],
-    /// G and c.
-    gram: &'a [f32],
+    way: Way,
+    /// G or U G, and c.
+    of_all: &'a [f32],
+    /// share U `[Q, wide]`, where scores are taken.
+    shared: Rows<'a>,
     /// Users who count.
     counted: usize,
     state: Open<'a>,
@@ -123,8 +162,9 @@ impl RowWork for OfUsers<'_> {
         let (x, scratch) = scratch.split_at_mut(BLOCK * wide);
         let (y, weighted) = scratch.split_at_mut(BLOCK * wide);
         // SAFETY: parts are distinct.
-        let (squared, constant) = unsafe { self.sums.row(range.start / self.grain) }.split_at_mut(dim * wide);
-        let (gram, total) = self.gram.split_at(dim * wide);
+        let sums = unsafe { self.sums.row(range.start / self.grain) };
+        let (squared, constant) = sums.split_at_mut(sums.len() - wide);
+        let (of_all, total) = self.of_all.split_at(self.of_all.len() - wide);
         let total = &total[..dim];
         let mut scores: Vec<f64> = Vec::new();
         x.fill(0.0);
@@ -134,8 +174,13 @@ impl RowWork for OfUsers<'_> {
             for (x, q) in x.chunks_exact_mut(wide).zip(block.clone()) {
                 x[..dim].copy_from_slice(&self.users[touched.rows[q] as usize * dim..][..dim]);
             }
-            y.fill(0.0);
-            product(simd, (x, [wide, 1]), shape, gram, y);
+            match self.way {
+                Way::Gram => {
+                    y.fill(0.0);
+                    product(simd, (x, [wide, 1]), shape, of_all, y);
+                }
+                Way::Scores => y[..block.len() * wide].copy_from_slice(&of_all[block.start * wide..block.end * wide]),
+            }
             for (at, q) in block.clone().enumerate() {
                 let (user, y) = (&x[at * wide..][..dim], &y[at * wide..][..dim]);
                 let weighted = &mut weighted[at * wide..][..dim];
@@ -176,7 +221,16 @@ impl RowWork for OfUsers<'_> {
                 apply(simd, &Add(share), [&mut *weighted], [user]);
                 apply(simd, &Add(mean), [&mut constant[..dim]], [&*weighted]);
             }
-            product(simd, (weighted, [1, wide]), [dim, block.len(), wide], x, squared);
+            match self.way {
+                Way::Gram => product(simd, (weighted, [1, wide]), [dim, block.len(), wide], x, squared),
+                Way::Scores => {
+                    // SAFETY: users are distinct.
+                    let shared = unsafe { self.shared.span(block.start, block.len()) };
+                    for (shared, weighted) in shared.chunks_exact_mut(wide).zip(weighted.chunks_exact(wide)) {
+                        shared[..dim].copy_from_slice(&weighted[..dim]);
+                    }
+                }
+            }
         }
     }
 }
@@ -189,8 +243,13 @@ struct OfItems<'a> {
     count: usize,
     state: Open<'a>,
     more: &'a [f32],
-    /// S and t.
+    way: Way,
+    /// S, if it is taken, and t.
     sums: &'a [f32],
+    /// U^T `[d, Q padded]`, where scores are taken ..
+    turned: &'a [f32],
+    /// .. and share U `[Q, wide]`.
+    shared: &'a [f32],
     dim: usize,
     wide: usize,
 }
@@ -200,9 +259,10 @@ impl RowWork for OfItems<'_> {
     fn run<S: Simd>(&self, simd: S, range: Range<usize>, scratch: &mut [f32]) {
         let (dim, wide, touched) = (self.dim, self.wide, &self.batch.touched_items);
         let (x, scratch) = scratch.split_at_mut(BLOCK * wide);
-        let (z, g) = scratch.split_at_mut(BLOCK * wide);
-        let (squared, constant) = self.sums.split_at(dim * wide);
-        let (constant, g) = (&constant[..dim], &mut g[..dim]);
+        let (z, scratch) = scratch.split_at_mut(BLOCK * wide);
+        let (g, scores) = scratch.split_at_mut(dim);
+        let (squared, constant) = self.sums.split_at(self.sums.len() - wide);
+        let constant = &constant[..dim];
         for at in range {
             let rows = block(at, self.count);
             for (x, row) in x.chunks_exact_mut(wide).zip(rows.clone()) {
@@ -210,7 +270,16 @@ impl RowWork for OfItems<'_> {
                 x[..dim].copy_from_slice(unsafe { self.items.read(row) });
             }
             z.fill(0.0);
-            product(simd, (x, [wide, 1]), [rows.len(), dim, wide], squared, z);
+            match self.way {
+                Way::Gram => product(simd, (x, [wide, 1]), [rows.len(), dim, wide], squared, z),
+                Way::Scores => {
+                    let (count, padded) = (self.shared.len() / wide, self.turned.len() / dim);
+                    let scores = &mut scores[..BLOCK * padded];
+                    scores.fill(0.0);
+                    product(simd, (x, [wide, 1]), [rows.len(), dim, padded], self.turned, scores);
+                    product(simd, (scores, [padded, 1]), [rows.len(), count, wide], self.shared, z);
+                }
+            }
             let mut q = touched.rows.partition_point(|&item| (item as usize) < rows.start);
             for (z, row) in z.chunks_exact(wide).zip(rows) {
                 g.fill(0.0);
@@ -248,14 +317,29 @@ pub fn step(
     users.settle(touched)?;
     items.settle(&Touched { rows: (0..count as u32).collect(), ..Touched::default() })?;
 
-    let blocks = count.div_ceil(BLOCK);
-    let mut sums = Sums::new(blocks, dim, wide);
-    let grain = sums.grain;
-    let work = Gram { items: items.weights.as_slice(), sums: sums.rows(), grain, dim, wide };
-    for_chunks(arch, (blocks, grain), BLOCK * wide, &work);
-    let gram = sums.total();
+    let way = Way::of(touched.len(), count, dim);
+    // U and share U by rows, and U by columns, where scores are taken.
+    let kept = if way == Way::Scores { touched.len() } else { 0 };
+    let (mut gathered, mut shared, mut turned) = (vec![0.0; kept * wide], vec![0.0; kept * wide], Vec::new());
+    if kept > 0 {
+        for (to, &user) in gathered.chunks_exact_mut(wide).zip(&touched.rows) {
+            to[..dim].copy_from_slice(&users.weights.as_slice()[user as usize * dim..][..dim]);
+        }
+        let padded = kept.next_multiple_of(LANES);
+        turned.resize(wide * padded, 0.0);
+        turn(&gathered, wide, padded, &mut turned);
+        turned.truncate(dim * padded);
+    }
 
-    let mut sums = Sums::new(touched.len().div_ceil(BLOCK), dim, wide);
+    let blocks = count.div_ceil(BLOCK);
+    let mut sums = Sums::new(blocks, if kept > 0 { kept } else { dim }, wide);
+    let grain = sums.grain;
+    let items_before = items.weights.as_slice();
+    let work = OfAll { way, items: items_before, users: &gathered, sums: sums.rows(), grain, dim, wide };
+    for_chunks(arch, (blocks, grain), BLOCK * wide + kept.min(1) * dim * BLOCK + kept * BLOCK, &work);
+    let of_all = sums.total();
+
+    let mut sums = Sums::new(touched.len().div_ceil(BLOCK), if kept > 0 { 0 } else { dim }, wide);
     let grain = sums.grain;
     let counted = (0..touched.len()).filter(|&q| touched.places(q).len() < count).count().max(1);
     let (mut staged, mut more) = (vec![0.0; touched.len() * dim], vec![0.0; batch.len()]);
@@ -265,7 +349,9 @@ pub fn step(
         loss,
         users: users.weights.as_slice(),
         items: items.weights.as_slice(),
-        gram: &gram,
+        way,
+        of_all: &of_all,
+        shared: Rows::new(&mut shared, wide),
         counted,
         state: users.state.as_mut().ok_or_else(missing)?.open(),
         staged: Rows::new(&mut staged, dim),
@@ -282,8 +368,10 @@ pub fn step(
     let (rows, state) = items.open();
     let state = state.ok_or_else(missing)?;
     let users_before = users.weights.as_slice();
-    let work = OfItems { batch, users: users_before, items: rows, count, state, more: &more, sums: &sums, dim, wide };
-    for_chunks(arch, (blocks, 1), 2 * BLOCK * wide + dim, &work);
+    let (more, sums, shared, turned) = (&more, &sums, &shared, &turned);
+    let work =
+        OfItems { batch, users: users_before, items: rows, count, state, more, way, sums, turned, shared, dim, wide };
+    for_chunks(arch, (blocks, 1), 2 * BLOCK * wide + dim + BLOCK * kept.next_multiple_of(LANES), &work);
     let (rows, _) = users.open();
     for (&user, new) in touched.rows.iter().zip(staged.chunks_exact(dim)) {
         // SAFETY: nobody else is at this table.
@@ -315,7 +403,8 @@ mod tests {
     #[test]
     fn a_step_is_its_sums() {
         const RATE: f64 = 0.05;
-        for (users, items, dim) in [(70, 150, 19), (3, 5, 16), (130, 64, 33)] {
+        // Narrow and wide: both ways.
+        for (users, items, dim) in [(70, 150, 19), (3, 5, 16), (130, 64, 33), (150, 140, 170), (9, 130, 33)] {
             let table = |rows: usize, step: f64| {
                 let values = (0..rows * dim).map(|at| (at as f64 * step).sin() as f32 * 0.3).collect();
                 Table { values, rows, dim }

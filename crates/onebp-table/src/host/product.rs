@@ -28,6 +28,11 @@ pub fn padded(values: &[f32], dim: usize, transposed: bool, out: &mut Vec<f32>) 
         out.chunks_exact_mut(wide).zip(values.chunks_exact(dim)).for_each(|(out, row)| out[..dim].copy_from_slice(row));
         return;
     }
+    turn(values, dim, wide, out);
+}
+
+/// Writes the transpose of a matrix `[rows, dim]` to `out` `[dim, wide]`, whose other elements stay.
+pub fn turn(values: &[f32], dim: usize, wide: usize, out: &mut [f32]) {
     // By tiles: a line of either side is used whole while it is at hand.
     for (top, lines) in values.chunks(LANES * dim).enumerate() {
         for left in (0..dim).step_by(LANES) {
