@@ -22,7 +22,7 @@ pub struct ItemScores<'a, O> {
 impl<O: Outlet> RowWork for ItemScores<'_, O> {
     #[inline(always)]
     fn run<S: Simd>(&self, simd: S, range: Range<usize>, scratch: &mut [f32]) {
-        let Scores { batch, users, items, factors, chosen, dim, sharpness, .. } = self.scores;
+        let Scores { batch, users, items, factors, chosen, sharpness, .. } = self.scores;
         let touched = &batch.touched_items;
         for q in range {
             let row = touched.rows[q] as usize;
@@ -35,7 +35,8 @@ impl<O: Outlet> RowWork for ItemScores<'_, O> {
             for &place in touched.places(q) {
                 // SAFETY: in this pass nobody writes users of places.
                 let user = unsafe { chosen.get(place as usize) } as usize;
-                let score = self.scores.score_of(simd, &users[user * dim..][..*dim], item);
+                // SAFETY: as above.
+                let score = self.scores.score_of(simd, unsafe { users.read(user) }, item);
                 // SAFETY: a place belongs to one item.
                 unsafe { factors.set(place as usize, score * sharpness) };
             }

@@ -20,9 +20,9 @@
 
 use super::{
     HostTable,
-    product::{BLOCK, LANES, parts, product, turn},
+    product::{BLOCK, parts, product, turn},
     shared::Rows,
-    simd::{Add, AddTwo, apply, dot},
+    simd::{Add, AddTwo, MOST_LANES, apply, dot},
     state::Open,
     table::{RowWork, for_chunks},
 };
@@ -78,9 +78,9 @@ enum Way {
 }
 
 impl Way {
-    /// The one with fewer operations.
+    /// The one with fewer operations; scores need users.
     fn of(users: usize, items: usize, dim: usize) -> Self {
-        if 2 * users * items < (items + users) * dim { Self::Scores } else { Self::Gram }
+        if users > 0 && 2 * users * items < (items + users) * dim { Self::Scores } else { Self::Gram }
     }
 }
 
@@ -313,33 +313,36 @@ pub fn step(
         return Err(Error::Execution("a step of whole users has no negatives, and one vector for each user".into()));
     }
     let missing = || Error::Execution("the table has no optimizer".into());
-    let (touched, wide) = (&batch.touched_users, dim.next_multiple_of(LANES));
+    let (touched, wide) = (&batch.touched_users, dim.next_multiple_of(MOST_LANES));
     users.settle(touched)?;
     items.settle(&Touched { rows: (0..count as u32).collect(), ..Touched::default() })?;
 
     let way = Way::of(touched.len(), count, dim);
-    // U and share U by rows, and U by columns, where scores are taken.
-    let kept = if way == Way::Scores { touched.len() } else { 0 };
+    // U and share U by rows, and U by columns, where scores are taken. Rows of the sums of pass 1 and of pass 2.
+    let (kept, of_items, of_users) = match way {
+        Way::Gram => (0, dim, dim),
+        Way::Scores => (touched.len(), touched.len(), 0),
+    };
     let (mut gathered, mut shared, mut turned) = (vec![0.0; kept * wide], vec![0.0; kept * wide], Vec::new());
-    if kept > 0 {
+    if way == Way::Scores {
         for (to, &user) in gathered.chunks_exact_mut(wide).zip(&touched.rows) {
             to[..dim].copy_from_slice(&users.weights.as_slice()[user as usize * dim..][..dim]);
         }
-        let padded = kept.next_multiple_of(LANES);
+        let padded = kept.next_multiple_of(MOST_LANES);
         turned.resize(wide * padded, 0.0);
         turn(&gathered, wide, padded, &mut turned);
         turned.truncate(dim * padded);
     }
 
     let blocks = count.div_ceil(BLOCK);
-    let mut sums = Sums::new(blocks, if kept > 0 { kept } else { dim }, wide);
+    let mut sums = Sums::new(blocks, of_items, wide);
     let grain = sums.grain;
     let items_before = items.weights.as_slice();
     let work = OfAll { way, items: items_before, users: &gathered, sums: sums.rows(), grain, dim, wide };
     for_chunks(arch, (blocks, grain), BLOCK * wide + kept.min(1) * dim * BLOCK + kept * BLOCK, &work);
     let of_all = sums.total();
 
-    let mut sums = Sums::new(touched.len().div_ceil(BLOCK), if kept > 0 { 0 } else { dim }, wide);
+    let mut sums = Sums::new(touched.len().div_ceil(BLOCK), of_users, wide);
     let grain = sums.grain;
     let counted = (0..touched.len()).filter(|&q| touched.places(q).len() < count).count().max(1);
     let (mut staged, mut more) = (vec![0.0; touched.len() * dim], vec![0.0; batch.len()]);
@@ -371,7 +374,7 @@ pub fn step(
     let (more, sums, shared, turned) = (&more, &sums, &shared, &turned);
     let work =
         OfItems { batch, users: users_before, items: rows, count, state, more, way, sums, turned, shared, dim, wide };
-    for_chunks(arch, (blocks, 1), 2 * BLOCK * wide + dim + BLOCK * kept.next_multiple_of(LANES), &work);
+    for_chunks(arch, (blocks, 1), 2 * BLOCK * wide + dim + BLOCK * kept.next_multiple_of(MOST_LANES), &work);
     let (rows, _) = users.open();
     for (&user, new) in touched.rows.iter().zip(staged.chunks_exact(dim)) {
         // SAFETY: nobody else is at this table.

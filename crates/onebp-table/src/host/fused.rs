@@ -5,8 +5,8 @@
 //! 1. **Scores**, by user: dot products with the 1 + S items of each of the user's rows, softmax, loss, and the factor
 //!    c = w (p - [j = +]) / T of every place. A user that learns is moved here, by sum of c v. Of a table that no cache
 //!    holds, items with no other place in the batch, which are most of them, are moved here too, by c u, while they are at
-//!    hand: they cross the memory bus once and not twice. Where users do not learn and items lie in the caches, it goes
-//!    [by item](super::by_item) as well.
+//!    hand: they cross the memory bus once and not twice. What is late for the step and moved here is settled here. Where
+//!    users do not learn and items lie in the caches, it goes [by item](super::by_item) as well.
 //! 2. **Items**, by item: the gradient sum of c u of a row in one pass, then its optimizer.
 //! 3. **Following**, by the rows that follow.
 //!
@@ -56,8 +56,8 @@ pub struct HostStep {
     passes: [Duration; PASSES.len()],
 }
 
-/// Names of the passes: rows late for the step, and the three above, the first of which may move items or not. Item by item
-/// it settles late items as well.
+/// Names of the passes: rows late for the step, and the three above, the first of which may move items or not. Whatever it has
+/// at hand alone it settles as well: users, items that it moves, and item by item all of them.
 const PASSES: [&str; 5] = ["catch-up", "scores", "scores + optimizer", "optimizer", "following"];
 
 /// What a score costs on its way to a factor, in elements of a row.
@@ -66,9 +66,11 @@ const ROW_WEIGHT: usize = 8;
 /// Moves users, and items of a table that no cache holds, while they are at hand.
 struct Moves<'a> {
     batch: &'a Batch,
-    users: &'a [f32],
+    users: &'a Rows<'a>,
     items: &'a Rows<'a>,
     dim: usize,
+    /// Vectors of a user.
+    vectors: usize,
     score: Score,
     /// The optimizer of items that are moved where they have no other place in the batch.
     lone: Option<&'a Open<'a>>,
@@ -101,19 +103,50 @@ impl Outlet for Moves<'_> {
         }
     }
 
+    #[inline(always)]
+    fn prefetch_user(&self, row: usize) {
+        if let Some((state, _)) = &self.learning {
+            state.prefetch(row);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn ready_user<S: Simd>(&self, simd: S, row: usize, scratch: &mut [f32]) {
+        if let Some((state, _)) = &self.learning {
+            // SAFETY: users are distinct.
+            unsafe { state.settle(simd, row, self.users.row(row), scratch) };
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn ready_items<S: Simd>(&self, simd: S, place: usize, items: &[u32], scratch: &mut [f32]) {
+        let Some(state) = self.lone else { return };
+        let touched = &self.batch.touched_items;
+        for (&item, &slot) in items.iter().zip(&touched.slots[place * items.len()..]) {
+            if touched.is_lone(slot as usize) {
+                // SAFETY: nobody else reads or moves an item of one place.
+                unsafe { state.settle(simd, item as usize, self.items.row(item as usize), scratch) };
+            }
+        }
+    }
+
     /// Moves those items of a row of the batch that have no other place.
     #[inline(always)]
     unsafe fn items<S: Simd>(&self, simd: S, place: usize, factors: &[f32], chosen: &[u32], scratch: &mut [f32]) {
         let Some(state) = self.lone else { return };
         let touched = &self.batch.touched_items;
         let slots = &touched.slots[place * factors.len()..];
+        let id = self.batch.users[place] as usize;
+        // SAFETY: nobody else is at this user.
+        let user = unsafe { self.users.read(id) };
+        let first = id * self.vectors;
         for ((&factor, &chosen), &slot) in factors.iter().zip(chosen).zip(slots) {
             let slot = slot as usize;
             if !touched.is_lone(slot) {
                 continue;
             }
             let (item, rest) = (touched.rows[slot] as usize, touched.rest[slot]);
-            let user = &self.users[chosen as usize * self.dim..][..self.dim];
+            let user = &user[(chosen as usize - first) * self.dim..][..self.dim];
             // SAFETY: nobody else reads or moves an item of one place.
             unsafe {
                 let w = self.items.row(item);
@@ -200,9 +233,8 @@ impl FusedStep for HostStep {
             *pass += now - std::mem::replace(&mut clock, now);
         };
         let [late, scored, scored_and_moved, moved, followed] = &mut self.passes;
-        users.settle(&batch.touched_users)?;
         if !by_item {
-            items.settle(&batch.touched_items)?;
+            items.settle_late(&batch.touched_items, items.far && items_learn);
         }
         if by_item {
             for (chosen, &user) in self.chosen.chunks_exact_mut(width).zip(&batch.users) {
@@ -218,13 +250,14 @@ impl FusedStep for HostStep {
             _ => None,
         };
         let far = items.far;
+        let user_rows = Rows::new(users.weights.as_mut_slice(), user_dim);
         let (item_rows, item_state) = items.open();
         let item_state = item_state.as_ref().filter(|_| items_learn);
         let scores = Scores {
             batch,
             sharpness: (1.0 / self.temperature) as f32,
             share: batch.share(),
-            users: users.weights.as_slice(),
+            users: &user_rows,
             items: &item_rows,
             dim,
             vectors,
@@ -238,9 +271,10 @@ impl FusedStep for HostStep {
             counted: Rows::new(&mut self.row_counted, 1),
             outlet: Moves {
                 batch,
-                users: users.weights.as_slice(),
+                users: &user_rows,
                 items: &item_rows,
                 dim,
+                vectors,
                 score,
                 lone: item_state.filter(|_| far),
                 learning,

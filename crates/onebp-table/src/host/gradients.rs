@@ -133,13 +133,13 @@ impl HostGradients {
         self.row_counted.resize(batch.len(), 0.0);
         let score = self.loss.as_ref().map_or(Score::Product, |loss| loss.score());
         // SAFETY: only ever read.
-        let (items, all) = unsafe { (Rows::read_only(of_items, dim), Rows::read_only(values, dim)) };
+        let [users, items, all] = [of_users, of_items, values].map(|rows| unsafe { Rows::read_only(rows, dim) });
         let gradients = Rows::new(memory.as_mut_slice(), dim);
         let scores = Scores {
             batch,
             sharpness: (1.0 / self.temperature) as f32,
             share: batch.share(),
-            users: of_users,
+            users: &users,
             items: &items,
             dim,
             vectors: 1,

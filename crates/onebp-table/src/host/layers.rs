@@ -16,9 +16,9 @@
 use super::{
     lent::{Lent, Spares, Strided},
     memory::Memory,
-    product::{BLOCK, LANES, padded, parts, product},
+    product::{BLOCK, padded, parts, product},
     shared::Rows,
-    simd::dot,
+    simd::{MOST_LANES, dot},
 };
 use crate::Error;
 use burn::tensor::{Device, Tensor};
@@ -231,7 +231,7 @@ impl HostLayers {
     pub fn new(dim: usize, device: &Device) -> Self {
         Self {
             dim,
-            wide: dim.next_multiple_of(LANES),
+            wide: dim.next_multiple_of(MOST_LANES),
             hidden: Spares::default(),
             norms: Spares::default(),
             outputs: Spares::default(),

@@ -1,12 +1,10 @@
 //! Products of a block of rows with a matrix that stays in the nearest caches, and what passes over blocks share.
 
+use super::simd::MOST_LANES;
 use pulp::Simd;
 
 /// Rows that are worked on together.
 pub const BLOCK: usize = 64;
-
-/// Columns of scratch are padded to this: the widest vectors.
-pub const LANES: usize = 16;
 
 /// Floats of the sums of all parts, at most.
 const SUMS: usize = 1 << 24;
@@ -17,11 +15,11 @@ pub fn parts(size: usize) -> usize {
     (SUMS / size.max(1)).clamp(2, 64)
 }
 
-/// Writes a matrix `[rows, dim]`, or its transpose `[dim, rows]`, to `out`, its rows padded to [`LANES`].
+/// Writes a matrix `[rows, dim]`, or its transpose `[dim, rows]`, to `out`, its rows padded to [`MOST_LANES`].
 pub fn padded(values: &[f32], dim: usize, transposed: bool, out: &mut Vec<f32>) {
     let rows = values.len() / dim.max(1);
     let (height, width) = if transposed { (dim, rows) } else { (rows, dim) };
-    let wide = width.next_multiple_of(LANES);
+    let wide = width.next_multiple_of(MOST_LANES);
     out.clear();
     out.resize(height * wide, 0.0);
     if !transposed {
@@ -34,11 +32,11 @@ pub fn padded(values: &[f32], dim: usize, transposed: bool, out: &mut Vec<f32>) 
 /// Writes the transpose of a matrix `[rows, dim]` to `out` `[dim, wide]`, whose other elements stay.
 pub fn turn(values: &[f32], dim: usize, wide: usize, out: &mut [f32]) {
     // By tiles: a line of either side is used whole while it is at hand.
-    for (top, lines) in values.chunks(LANES * dim).enumerate() {
-        for left in (0..dim).step_by(LANES) {
+    for (top, lines) in values.chunks(MOST_LANES * dim).enumerate() {
+        for left in (0..dim).step_by(MOST_LANES) {
             for (row, line) in lines.chunks_exact(dim).enumerate() {
-                for (column, &value) in line.iter().enumerate().skip(left).take(LANES) {
-                    out[column * wide + top * LANES + row] = value;
+                for (column, &value) in line.iter().enumerate().skip(left).take(MOST_LANES) {
+                    out[column * wide + top * MOST_LANES + row] = value;
                 }
             }
         }
@@ -143,11 +141,14 @@ mod tests {
             let (mut plain, mut across, mut twice) = (Vec::new(), Vec::new(), Vec::new());
             padded(&w, dim, false, &mut plain);
             padded(&w, dim, true, &mut across);
-            let tight: Vec<f32> =
-                across.chunks_exact(inner.next_multiple_of(LANES)).flat_map(|row| &row[..inner]).copied().collect();
+            let tight: Vec<f32> = across
+                .chunks_exact(inner.next_multiple_of(MOST_LANES))
+                .flat_map(|row| &row[..inner])
+                .copied()
+                .collect();
             padded(&tight, inner, true, &mut twice);
             assert_eq!(plain, twice);
-            let wide = dim.next_multiple_of(LANES);
+            let wide = dim.next_multiple_of(MOST_LANES);
             let mut out = vec![0.5; rows * wide];
             for arch in [Arch::new(), Arch::Scalar] {
                 out.fill(0.5);

@@ -20,9 +20,31 @@ pub trait Outlet: Sync {
     /// Whether gradients of users are wanted.
     fn wants_users(&self) -> bool;
 
-    /// Asks the cache for what [`Outlet::items`] will need.
+    /// Asks the cache for what [`Outlet::ready_items`] and [`Outlet::items`] will need.
     fn prefetch(&self, items: &[u32]) {
         let _ = items;
+    }
+
+    /// Asks the cache for what the user in row `row` of its table will need.
+    fn prefetch_user(&self, row: usize) {
+        let _ = row;
+    }
+
+    /// Brings the user in row `row` of its table to the step before the one under way. `scratch` is at least two users long.
+    ///
+    /// # Safety
+    /// No other thread may be at this user.
+    unsafe fn ready_user<S: Simd>(&self, simd: S, row: usize, scratch: &mut [f32]) {
+        let _ = (simd, row, scratch);
+    }
+
+    /// Brings the `items` of row `place` of the batch there that have no other place, where they are moved at hand.
+    /// `scratch` is at least two items long.
+    ///
+    /// # Safety
+    /// No other thread may be at this row of the batch.
+    unsafe fn ready_items<S: Simd>(&self, simd: S, place: usize, items: &[u32], scratch: &mut [f32]) {
+        let _ = (simd, place, items, scratch);
     }
 
     /// The gradient `g` of the `q`-th distinct user of the batch, `user`.
@@ -62,7 +84,7 @@ pub struct Scores<'a, O> {
     /// 1 / T.
     pub sharpness: f32,
     pub share: f32,
-    pub users: &'a [f32],
+    pub users: &'a Rows<'a>,
     pub items: &'a Rows<'a>,
     /// Width of an item, d.
     pub dim: usize,
@@ -91,7 +113,18 @@ impl<O: Outlet> RowWork for Scores<'_, O> {
         let mut at = self.batch.touched_users.starts[range.start] as usize;
         for q in range {
             let id = self.batch.touched_users.rows[q] as usize;
-            let user = &self.users[id * user_dim..(id + 1) * user_dim];
+            if self.far
+                && let Some(&next) = self.batch.touched_users.rows.get(q + 1)
+            {
+                let (first, length) = self.users.place(next as usize);
+                prefetch_at(first, length);
+                self.outlet.prefetch_user(next as usize);
+            }
+            // SAFETY: users are distinct, and in this pass nobody else writes or reads them.
+            let user = unsafe {
+                self.outlet.ready_user(simd, id, spare);
+                self.users.read(id)
+            };
             let mut first = true;
             // Factors of a user's own vectors, which distances depend on.
             let mut own = [0.0; MOST_VECTORS];
@@ -107,12 +140,15 @@ impl<O: Outlet> RowWork for Scores<'_, O> {
                     && let Some(&next) = self.batch.touched_users.places.get(at)
                 {
                     let next = next as usize * width;
-                    self.batch.items[next..next + width].iter().for_each(|&item| {
+                    let next = &self.batch.items[next..next + width];
+                    next.iter().for_each(|&item| {
                         let (first, length) = self.items.place(item as usize);
                         prefetch_at(first, length);
                     });
-                    self.outlet.prefetch(ids);
+                    self.outlet.prefetch(next);
                 }
+                // SAFETY: a row of the batch belongs to one user.
+                unsafe { self.outlet.ready_items(simd, place, ids, spare) };
                 // SAFETY: a row of the batch belongs to one user.
                 let (factors, chosen) = unsafe { (self.factors.row(place), self.chosen.row(place)) };
                 for ((factor, chosen), &item) in factors.iter_mut().zip(&mut *chosen).zip(ids) {

@@ -10,6 +10,9 @@ use pulp::Simd;
 /// Lanes of a vector at most.
 pub const MOST_LANES: usize = 16;
 
+/// Floats of a cache line.
+const LINE: usize = 16;
+
 /// The vectors of a row, and the elements that fill none.
 #[inline(always)]
 fn split<S: Simd>(row: &[f32]) -> (&[S::f32s], &[f32]) {
@@ -21,26 +24,41 @@ fn split_mut<S: Simd>(row: &mut [f32]) -> (&mut [S::f32s], &mut [f32]) {
     S::as_mut_simd_f32s(row)
 }
 
-/// Asks the cache for the beginning of a row that will be needed soon; the hardware follows a row that it has seen begin.
-/// Rows of a batch are anywhere in their table, which no hardware guesses.
+/// Asks the second-level cache for a row that will be needed soon: rows of a batch are anywhere in their table, which no
+/// hardware guesses. The first level has few places for what is on its way, and what is needed now would wait for them.
 #[inline(always)]
 pub fn prefetch(row: &[f32]) {
     prefetch_at(row.as_ptr(), row.len());
 }
 
-/// [`prefetch`] of `length` floats at `first`, which nobody needs to own.
+/// [`prefetch`] of `length` floats at `first`, which nobody needs to own; of 1024 at most.
 #[inline(always)]
 pub fn prefetch_at(first: *const f32, length: usize) {
-    const LINE: usize = 16;
-    const LINES: usize = 8;
-    #[cfg(target_arch = "x86_64")]
-    for place in (0..length).step_by(LINE).take(LINES) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+    for line in (0..length.min(1024)).step_by(LINE) {
+        #[cfg(target_arch = "x86_64")]
         // SAFETY: a hint; any address is allowed.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(first.wrapping_add(place).cast()) };
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T1>(first.wrapping_add(line).cast());
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = (first, line);
     }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (first, length, LINE, LINES);
+}
+
+/// Asks the first-level cache for `length` floats at `first`, of 128 at most, that the second level is likely to have.
+#[inline(always)]
+pub fn prefetch_near(first: *const f32, length: usize) {
+    for line in (0..length.min(128)).step_by(LINE) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a hint; any address is allowed.
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T0>(first.wrapping_add(line).cast());
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = (first, line);
+    }
 }
 
 /// <a, b>, both `[d]`.

@@ -16,7 +16,7 @@ use super::{
     lent::{Lent, Packed, Spares, Strided, pack},
     memory::on_huge_pages,
     shared::Rows,
-    simd::prefetch_at,
+    simd::prefetch_near,
 };
 use crate::{
     Error, Sparse, SparseProduct,
@@ -147,7 +147,7 @@ impl Product<'_> {
     #[inline(always)]
     fn prefetch(&self, k: usize, first: usize, width: usize) {
         if let Some(&index) = self.indices.get(k + AHEAD) {
-            prefetch_at(self.x.0.place(index as usize, first), width);
+            prefetch_near(self.x.0.place(index as usize, first), width);
         }
     }
 

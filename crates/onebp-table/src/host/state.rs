@@ -21,6 +21,9 @@ use crate::{
 use burn::tensor::Device;
 use pulp::Simd;
 
+/// Floats that are the beginning of a row.
+const BEGINNING: usize = 128;
+
 /// State of every row, `[rows]`.
 pub struct State {
     optimizer: Optimizer,
@@ -135,12 +138,13 @@ impl Open<'_> {
         self.step
     }
 
-    /// Asks the cache for the state of a row that will be moved soon, by whomever.
+    /// Asks the cache for the state of a row that will be moved soon, by whomever; of long rows for the beginning, which the
+    /// hardware follows.
     #[inline(always)]
     pub fn prefetch(&self, row: usize) {
         for matrix in self.matrices.iter().flatten() {
             let (first, length) = matrix.place(row);
-            prefetch_at(first, length);
+            prefetch_at(first, length.min(BEGINNING));
         }
     }
 

@@ -36,6 +36,8 @@ pub struct HostTable {
     /// Whether the table is larger than the caches: then rows are asked for before they are needed, which costs more than
     /// it brings where they are near, and moved while they are at hand. The bytes are the same.
     pub(super) far: bool,
+    /// Rows that are late, by their index in [`Touched`].
+    late: Vec<u32>,
     arch: Arch,
     device: Device,
 }
@@ -95,6 +97,50 @@ impl HostTable {
         if let Some(State { schedule: Some(schedule), .. }) = &mut self.state {
             schedule.replay();
         }
+    }
+
+    /// [`Embedding::settle`]; where lone rows are settled while they are `at_hand` later, of the others.
+    pub(super) fn settle_late(&mut self, touched: &Touched, at_hand: bool) {
+        struct Settle<'a> {
+            touched: &'a Touched,
+            late: &'a [u32],
+            weights: Rows<'a>,
+            state: Open<'a>,
+            /// Whether rows come from beyond the caches.
+            far: bool,
+        }
+        impl RowWork for Settle<'_> {
+            #[inline(always)]
+            fn run<S: Simd>(&self, simd: S, range: Range<usize>, scratch: &mut [f32]) {
+                let late = &self.late[range];
+                for (index, &q) in late.iter().enumerate() {
+                    if let (true, Some(&next)) = (self.far, late.get(index + 1)) {
+                        let next = self.touched.rows[next as usize] as usize;
+                        let (first, length) = self.weights.place(next);
+                        prefetch_at(first, length);
+                        self.state.prefetch(next);
+                    }
+                    let row = self.touched.rows[q as usize] as usize;
+                    // SAFETY: rows are distinct.
+                    unsafe { self.state.settle(simd, row, self.weights.row(row), scratch) };
+                }
+            }
+        }
+        let [_, dim] = self.shape;
+        let Some(state) = &mut self.state else { return };
+        if state.time.is_empty() {
+            return;
+        }
+        self.late.clear();
+        self.late.extend((0..touched.len() as u32).filter(|&q| {
+            state.time[touched.rows[q as usize] as usize] < state.step && !(at_hand && touched.is_lone(q as usize))
+        }));
+        if self.late.is_empty() {
+            return;
+        }
+        let weights = Rows::new(self.weights.as_mut_slice(), dim);
+        let work = Settle { touched, late: &self.late, weights, state: state.open(), far: self.far };
+        for_rows(self.arch, self.late.len(), dim, 1, &work);
     }
 
     /// Counts a step whose rows have all been moved.
@@ -190,6 +236,7 @@ impl Embedding for HostTable {
             optimizer: optimizer.copied(),
             shape,
             far: size_of_val(table.values.as_slice()) > CACHED,
+            late: Vec::new(),
             arch: Arch::new(),
             device: device.clone().without_autodiff(),
         })
@@ -201,41 +248,7 @@ impl Embedding for HostTable {
     }
 
     fn settle(&mut self, touched: &Touched) -> Result<(), Error> {
-        struct Settle<'a> {
-            rows: &'a [u32],
-            weights: Rows<'a>,
-            state: Open<'a>,
-            /// Whether rows come from beyond the caches.
-            far: bool,
-        }
-        impl RowWork for Settle<'_> {
-            #[inline(always)]
-            fn run<S: Simd>(&self, simd: S, range: Range<usize>, scratch: &mut [f32]) {
-                let rows = &self.rows[range];
-                for (index, &row) in rows.iter().enumerate() {
-                    if let (true, Some(&next)) = (self.far, rows.get(index + 1)) {
-                        let (first, length) = self.weights.place(next as usize);
-                        prefetch_at(first, length);
-                        self.state.prefetch(next as usize);
-                    }
-                    let row = row as usize;
-                    // SAFETY: rows are distinct.
-                    unsafe { self.state.settle(simd, row, self.weights.row(row), scratch) };
-                }
-            }
-        }
-        let [_, dim] = self.shape;
-        let Some(state) = &mut self.state else { return Ok(()) };
-        let late = !state.time.is_empty() && touched.rows.iter().any(|&row| state.time[row as usize] < state.step);
-        if late {
-            let work = Settle {
-                rows: &touched.rows,
-                weights: Rows::new(self.weights.as_mut_slice(), dim),
-                state: state.open(),
-                far: self.far,
-            };
-            for_rows(self.arch, touched.len(), dim, 1, &work);
-        }
+        self.settle_late(touched, false);
         Ok(())
     }
 

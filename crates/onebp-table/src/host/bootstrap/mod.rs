@@ -25,9 +25,9 @@ mod passes;
 use self::passes::{CatchUp, Moves, Predictions, Sides, Towards, opened};
 use super::{
     HostTable,
-    product::{BLOCK, LANES, padded, parts},
+    product::{BLOCK, padded, parts},
     shared::Rows,
-    simd::Mix,
+    simd::{MOST_LANES, Mix},
     table::{for_chunks, for_rows},
 };
 use crate::{Batch, Embedding, Error, Table, Touched};
@@ -155,7 +155,7 @@ impl HostBootstrap {
             return Err(Error::Execution("a step of pairs has no negatives".into()));
         }
         let (arch, dim) = (online[0].arch(), online[0].dim());
-        let wide = dim.next_multiple_of(LANES);
+        let wide = dim.next_multiple_of(MOST_LANES);
         let touched = [&batch.touched_users, &batch.touched_items];
         let count = touched[0].len() + touched[1].len();
         let blocks: usize = touched.iter().map(|touched| touched.len().div_ceil(BLOCK)).sum();
