@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import resource
 import tomllib
 from dataclasses import dataclass
@@ -92,8 +93,14 @@ def arguments(about: str, *, epochs: bool = True) -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--seed", type=int, default=2022)
     if epochs:
-        parser.add_argument("--epochs", type=int, default=3, help="epochs to measure, after one to warm up")
+        parser.add_argument("--epochs", type=int, default=3, help="epochs to measure, after those that warm up")
     return parser
+
+
+def warm_up(split: Split) -> int:
+    """Epochs before those that are measured, as in `onebp bench`: threads that have just begun may share a core for the
+    time of several short ones."""
+    return min(16, math.ceil((1 << 20) / len(split.train)))
 
 
 def report(program: str, options: argparse.Namespace, **figures: Any) -> None:

@@ -10,7 +10,7 @@ import statistics
 import implicit
 from implicit.cpu.bpr import BayesianPersonalizedRanking
 
-from data import arguments, load, matrix, preset, report
+from data import arguments, load, matrix, preset, report, warm_up
 
 
 def main() -> None:
@@ -20,7 +20,7 @@ def main() -> None:
     seconds: list[float] = []
     model = BayesianPersonalizedRanking(
         factors=options.dim,
-        iterations=1 + options.epochs,
+        iterations=warm_up(split) + options.epochs,
         num_threads=options.threads,
         random_state=options.seed,
     )
@@ -28,7 +28,7 @@ def main() -> None:
     model.fit(
         matrix(split, split.train), show_progress=False, callback=lambda _, spent, *__: seconds.append(spent)
     )
-    epochs = seconds[1:]
+    epochs = seconds[warm_up(split) :]
     epoch = statistics.median(epochs)
     figures = {
         "version": implicit.__version__,

@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from data import Split, arguments, load, preset, report
+from data import Split, arguments, load, preset, report, warm_up
 
 LARGEST_BITMAP = 4 << 30  # bytes
 Result = TypeVar("Result")
@@ -192,20 +192,21 @@ def main() -> None:
     whole = len(split.train) // model.batch  # the incomplete last batch is left out, as onebp does
     steps = min(options.steps or whole, whole)
     sampling, compute, losses = [], [], []
-    for _ in range(1 + options.epochs):
+    warm = 1 if options.steps else warm_up(split)
+    for _ in range(warm + options.epochs):
         seconds, (users, items) = timed(device, sampler.epoch)
         sampling.append(seconds)
         seconds, loss = timed(device, model.epoch, users, items, steps)
         compute.append(seconds * whole / steps)
         losses.append(round(loss.item(), 5))
-    epochs = [a + b for a, b in zip(sampling[1:], compute[1:], strict=True)]
+    epochs = [a + b for a, b in zip(sampling[warm:], compute[warm:], strict=True)]
     epoch = statistics.median(epochs)
     figures = {
         "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
         "version": torch.__version__,
         "epoch_seconds": epoch,
-        "sampling_seconds": statistics.median(sampling[1:]),
-        "compute_seconds": statistics.median(compute[1:]),
+        "sampling_seconds": statistics.median(sampling[warm:]),
+        "compute_seconds": statistics.median(compute[warm:]),
         "epochs_seconds": epochs,
         "pairs_per_second": whole * model.batch / epoch,
         "measured_steps": steps,

@@ -23,6 +23,13 @@ use onebp_table::host::{Machine, peak_memory};
 use serde::Serialize;
 use std::{collections::BTreeMap, ops::ControlFlow, time::Instant};
 
+/// Pairs to train on before epochs are timed, in whole epochs: threads that have just begun may share a core for the time of
+/// several short ones.
+const WARM_UP: usize = 1 << 20;
+
+/// Epochs of these at most.
+const MOST_WARM_UP: usize = 16;
+
 /// Evaluations that are timed.
 const EVALUATIONS: usize = 3;
 
@@ -36,7 +43,7 @@ pub struct Workload<'a> {
     pub parts: Option<&'a Parts>,
     /// The device.
     pub found: &'a Found,
-    /// Epochs to time after the one that warms up.
+    /// Epochs to time after those that warm up.
     pub epochs: u32,
 }
 
@@ -127,10 +134,16 @@ impl Workload<'_> {
         let mut engine = settings.engine.build(settings.method, hyper, &start, found)?;
         drop(start);
         let batches = Batches::new(&settings.method, hyper, fit, settings.seed)?;
-        let mut feed = Feed::new(&batches, 1..=self.epochs + 1, 0);
+        let warm = WARM_UP.div_ceil(fit.len().max(1)).min(MOST_WARM_UP) as u32;
+        let last = warm + self.epochs;
+        let mut feed = Feed::new(&batches, 1..=last, 0);
         let mut bench = Bench { steps: batches.len(), ..Bench::default() };
-        for number in 1..=self.epochs + 1 {
-            tell(&if number == 1 { "warming up".into() } else { format!("epoch {} of {}", number - 1, self.epochs) });
+        for number in 1..=last {
+            if number == 1 {
+                tell("warming up");
+            } else if number > warm {
+                tell(&format!("epoch {} of {}", number - warm, self.epochs));
+            }
             let clock = Instant::now();
             let step = |batch: &Batch| engine.step(batch).map_or_else(ControlFlow::Break, ControlFlow::Continue);
             feed.run(step).map_or(Ok(()), Err)?;
@@ -138,14 +151,14 @@ impl Workload<'_> {
             if !bench.loss.is_finite() {
                 return Err(Error::Diverged { epoch: number, loss: bench.loss });
             }
-            if number > 1 {
+            if number > warm {
                 bench.epochs.push(clock.elapsed().as_secs_f64());
             }
         }
         bench.epoch_seconds = median(&bench.epochs);
 
         tell("parts of an epoch");
-        let counter = self.parts_of_an_epoch(&mut *engine, &batches, &mut bench)?;
+        let counter = self.parts_of_an_epoch(&mut *engine, &batches, last, &mut bench)?;
         if let Some(parts) = self.parts {
             tell("evaluating");
             let mut seconds = Vec::new();
@@ -164,17 +177,18 @@ impl Workload<'_> {
         Ok(bench)
     }
 
-    /// An epoch whose parts run one after the other.
+    /// An epoch whose parts run one after the other, after epoch `last` and one more.
     fn parts_of_an_epoch(
         &self,
         engine: &mut dyn Engine,
         batches: &Batches<'_>,
+        last: u32,
         bench: &mut Bench,
     ) -> Result<Counter<'_>, Error> {
         let Settings { method, hyper, .. } = self.settings;
         let mut counter = Counter::new(method, hyper, (self.fit.rows(), self.fit.columns()), self.fit.len());
         // One epoch beforehand, so that memory is at hand.
-        let mut feed = Feed::new(batches, self.epochs + 2..=self.epochs + 3, 0);
+        let mut feed = Feed::new(batches, last + 1..=last + 2, 0);
         while let Some(batch) = feed.take() {
             feed.give_back(batch);
         }
