@@ -34,31 +34,33 @@ pub fn prefetch(row: &[f32]) {
 /// [`prefetch`] of `length` floats at `first`, which nobody needs to own; of 1024 at most.
 #[inline(always)]
 pub fn prefetch_at(first: *const f32, length: usize) {
-    for line in (0..length.min(1024)).step_by(LINE) {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: a hint; any address is allowed.
-        unsafe {
-            use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-            _mm_prefetch::<_MM_HINT_T1>(first.wrapping_add(line).cast());
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = (first, line);
-    }
+    ask::<false>(first, length.min(1024));
 }
 
 /// Asks the first-level cache for `length` floats at `first`, of 128 at most, that the second level is likely to have.
 #[inline(always)]
 pub fn prefetch_near(first: *const f32, length: usize) {
-    for line in (0..length.min(128)).step_by(LINE) {
-        #[cfg(target_arch = "x86_64")]
+    ask::<true>(first, length.min(128));
+}
+
+/// Asks for `length` floats at `first`, into the first level or the second one.
+#[inline(always)]
+fn ask<const NEAREST: bool>(first: *const f32, length: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for place in (0..length).step_by(LINE) {
+        use std::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
+        let line = first.wrapping_add(place).cast();
         // SAFETY: a hint; any address is allowed.
         unsafe {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            _mm_prefetch::<_MM_HINT_T0>(first.wrapping_add(line).cast());
+            if NEAREST {
+                _mm_prefetch::<_MM_HINT_T0>(line);
+            } else {
+                _mm_prefetch::<_MM_HINT_T1>(line);
+            }
         }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = (first, line);
     }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (first, length, LINE);
 }
 
 /// <a, b>, both `[d]`.
