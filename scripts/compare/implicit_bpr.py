@@ -17,10 +17,11 @@ def main() -> None:
     options = arguments("Times epochs of implicit's BPR.").parse_args()
     options.dim = options.dim or preset(options.data)["dim"]
     split = load(options.data_directory / options.data)
+    warm = warm_up(split)
     seconds: list[float] = []
     model = BayesianPersonalizedRanking(
         factors=options.dim,
-        iterations=warm_up(split) + options.epochs,
+        iterations=warm + options.epochs,
         num_threads=options.threads,
         random_state=options.seed,
     )
@@ -28,7 +29,7 @@ def main() -> None:
     model.fit(
         matrix(split, split.train), show_progress=False, callback=lambda _, spent, *__: seconds.append(spent)
     )
-    epochs = seconds[warm_up(split) :]
+    epochs = seconds[warm:]
     epoch = statistics.median(epochs)
     figures = {
         "version": implicit.__version__,

@@ -233,13 +233,12 @@ impl FusedStep for HostStep {
             *pass += now - std::mem::replace(&mut clock, now);
         };
         let [late, scored, scored_and_moved, moved, followed] = &mut self.passes;
-        if !by_item {
-            items.settle_late(&batch.touched_items, items.far && items_learn);
-        }
         if by_item {
             for (chosen, &user) in self.chosen.chunks_exact_mut(width).zip(&batch.users) {
                 chosen.fill(user);
             }
+        } else {
+            items.settle_late(&batch.touched_items, items.far && items_learn);
         }
         lap(late);
         if users_learn {

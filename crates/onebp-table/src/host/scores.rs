@@ -7,7 +7,7 @@
 
 use super::{
     shared::Rows,
-    simd::{Add, Exp, MOST_LANES, Scale, Set, apply, dot, exp, prefetch_at, square_distance},
+    simd::{Add, Exp, MOST_LANES, Scale, Set, apply, dot, exp, square_distance},
     sum::Gradients,
     table::RowWork,
 };
@@ -116,8 +116,7 @@ impl<O: Outlet> RowWork for Scores<'_, O> {
             if self.far
                 && let Some(&next) = self.batch.touched_users.rows.get(q + 1)
             {
-                let (first, length) = self.users.place(next as usize);
-                prefetch_at(first, length);
+                self.users.prefetch(next as usize);
                 self.outlet.prefetch_user(next as usize);
             }
             // SAFETY: users are distinct, and in this pass nobody else writes or reads them.
@@ -141,10 +140,7 @@ impl<O: Outlet> RowWork for Scores<'_, O> {
                 {
                     let next = next as usize * width;
                     let next = &self.batch.items[next..next + width];
-                    next.iter().for_each(|&item| {
-                        let (first, length) = self.items.place(item as usize);
-                        prefetch_at(first, length);
-                    });
+                    next.iter().for_each(|&item| self.items.prefetch(item as usize));
                     self.outlet.prefetch(next);
                 }
                 // SAFETY: a row of the batch belongs to one user.

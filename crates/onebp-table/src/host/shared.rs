@@ -1,5 +1,6 @@
 //! Rows that several threads write at once, each row by one thread.
 
+use super::simd::prefetch_at;
 use std::marker::PhantomData;
 
 /// A matrix `[rows, dim]` whose rows are handed out one by one.
@@ -93,5 +94,14 @@ impl<'a, T> Rows<'a, T> {
         assert!(row < self.rows, "row {row} of {}", self.rows);
         // SAFETY: within the matrix, as checked; not written by the caller's promise.
         unsafe { std::slice::from_raw_parts(self.first.add(row * self.dim), self.dim) }
+    }
+}
+
+impl Rows<'_> {
+    /// Asks the cache for row `row`, which will be needed soon, by whomever.
+    #[inline(always)]
+    pub fn prefetch(&self, row: usize) {
+        let (first, length) = self.place(row);
+        prefetch_at(first, length);
     }
 }

@@ -5,7 +5,7 @@ use super::{
     lent::{Lent, Strided},
     memory::Memory,
     shared::Rows,
-    simd::{Add, MOST_LANES, Mix, apply, dot, prefetch, prefetch_at},
+    simd::{Add, MOST_LANES, Mix, apply, dot, prefetch},
     state::{Open, State, view},
     sum::{Gradients, sum},
 };
@@ -116,8 +116,7 @@ impl HostTable {
                 for (index, &q) in late.iter().enumerate() {
                     if let (true, Some(&next)) = (self.far, late.get(index + 1)) {
                         let next = self.touched.rows[next as usize] as usize;
-                        let (first, length) = self.weights.place(next);
-                        prefetch_at(first, length);
+                        self.weights.prefetch(next);
                         self.state.prefetch(next);
                     }
                     let row = self.touched.rows[q as usize] as usize;
@@ -189,8 +188,7 @@ impl<G: Gradients> RowWork for Step<'_, G> {
             if let (true, Some(&next)) = (self.far, moving.get(index + 1)) {
                 let row = self.touched.rows[next as usize] as usize;
                 prefetch(self.gradients.of(self.touched.places(next as usize)[0] as usize).1);
-                let (first, length) = self.weights.place(row);
-                prefetch_at(first, length);
+                self.weights.prefetch(row);
                 self.state.prefetch(row);
             }
             let (row, rest) = (self.touched.rows[q] as usize, self.touched.rest[q]);
@@ -302,8 +300,7 @@ impl Embedding for HostTable {
                 for q in range.clone() {
                     if q + 1 < range.end {
                         prefetch(self.other(self.touched.places(q + 1)[0]));
-                        let (first, length) = self.rows.place(self.touched.rows[q + 1] as usize);
-                        prefetch_at(first, length);
+                        self.rows.prefetch(self.touched.rows[q + 1] as usize);
                     }
                     // SAFETY: rows are distinct.
                     let row = unsafe { self.rows.row(self.touched.rows[q] as usize) };

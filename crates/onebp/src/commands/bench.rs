@@ -16,7 +16,8 @@ use serde::Serialize;
 
 /// Time epochs of training, and tell how much of the machine they use.
 ///
-/// As many epochs as have a million pairs warm up, 16 at most, then at least 5 are timed, as in training but without evaluation. Trains on all of train.
+/// As many epochs as have a million pairs warm up, 16 at most, then at least 5 are timed, as in training but without
+/// evaluation. Trains on all of train.
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(flatten)]

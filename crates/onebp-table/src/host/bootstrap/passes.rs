@@ -4,7 +4,7 @@ use super::super::{
     HostTable,
     product::{BLOCK, product},
     shared::Rows,
-    simd::{Add, Mix, apply, dot, prefetch_at},
+    simd::{Add, Mix, apply, dot},
     state::Open,
     sum::{Gradients, sum},
     table::RowWork,
@@ -83,9 +83,8 @@ impl<'a> Sides<'a> {
     fn prefetch(&self, index: usize) {
         if index < self.len() {
             let (side, row) = self.at(index);
-            for (first, length) in [side.online.place(row), side.targets.place(row)] {
-                prefetch_at(first, length);
-            }
+            side.online.prefetch(row);
+            side.targets.prefetch(row);
             side.state.prefetch(row);
         }
     }
