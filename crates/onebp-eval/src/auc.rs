@@ -8,7 +8,16 @@
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 
+use crate::blocks::Piece;
+use crate::pending::Pending;
+use crate::{Margin, Scorer};
 use pulp::{Arch, NullaryFnOnce};
+
+/// Truth scores that are compared with a score at once: what fits a vector, with room for what is above all.
+const TABLE: usize = 15;
+
+/// Estimates that are compared before those that are left open are looked at.
+const PART: usize = 1024;
 
 /// Measures the AUC of one row after another.
 #[derive(Default)]
@@ -19,12 +28,15 @@ pub(crate) struct Auc {
     repeated: bool,
     /// Over the scores read so far: truth scores below, plus truth scores not above.
     lost: u64,
+    /// Candidates that have not been compared: their estimates are too close to a truth score.
+    pending: Pending,
 }
 
 impl Auc {
     /// Begins a new row with `relevant` truth items, whose scores `fill` writes in any order.
     pub(crate) fn start(&mut self, relevant: usize, fill: impl FnOnce(&mut [f32])) {
         self.lost = 0;
+        self.pending.clear();
         self.truth.clear();
         self.truth.resize(relevant, 0.0);
         fill(&mut self.truth);
@@ -32,8 +44,31 @@ impl Auc {
         self.repeated = self.truth.array_windows().any(|[a, b]| a == b);
     }
 
-    /// Reads scores of candidates (finite) and of items that are none (minus infinity), the truth items among them.
-    pub(crate) fn read(&mut self, scores: &[f32]) {
+    /// Reads scores of candidates (finite) and of items that are none (minus infinity), the truth items among them; or
+    /// estimates of them, whose scores `scorer` has.
+    pub(crate) fn read(&mut self, piece: Piece<'_>, scorer: &dyn Scorer) {
+        let Some(Margin { radius, weights }) = piece.margin else { return self.read_scores(piece.scores) };
+        let (parts, weights) = (piece.scores.chunks(PART), weights.chunks(PART));
+        for ((estimates, weights), first) in parts.zip(weights).zip((piece.first..).step_by(PART)) {
+            let mut open = [0; PART / 16];
+            let margin = Margin { radius, weights };
+            let compare = |truth| compare_estimates(truth, estimates, margin, &mut open);
+            self.lost += self.truth.chunks(TABLE).map(compare).sum::<u64>();
+            for (at, mut bits) in open.into_iter().enumerate() {
+                while bits != 0 {
+                    let at = at * 16 + bits.trailing_zeros() as usize;
+                    bits &= bits - 1;
+                    // It has been compared nevertheless, which is taken back.
+                    self.lost -= 2 * count(&self.truth, |truth| truth < estimates[at]);
+                    self.pending.push((first + at) as u32);
+                }
+            }
+        }
+        let Self { truth, lost, pending, .. } = self;
+        pending.settle_many(scorer, piece.user, |_, score| *lost += lost_to(score, truth));
+    }
+
+    fn read_scores(&mut self, scores: &[f32]) {
         #[cfg(target_arch = "x86_64")]
         if let (Arch::V4(simd), false) = (Arch::new(), self.repeated) {
             self.lost += avx512::lost(simd, &self.truth, scores);
@@ -42,8 +77,11 @@ impl Auc {
         self.lost += Arch::new().dispatch(CompareAll { truth: &self.truth, scores });
     }
 
-    /// Over the scores read so far: truth scores below, plus truth scores not above.
-    pub(crate) fn lost(&self) -> u64 {
+    /// Over the scores read so far: truth scores below, plus truth scores not above. `scorer` and `user` are those of all
+    /// pieces.
+    pub(crate) fn lost(&mut self, scorer: &dyn Scorer, user: u32) -> u64 {
+        let Self { truth, lost, pending, .. } = self;
+        pending.settle(scorer, user, |_, score| *lost += lost_to(score, truth));
         self.lost
     }
 }
@@ -60,6 +98,38 @@ pub(crate) fn auc(relevant: usize, candidates: usize, lost: u64) -> Option<f64> 
     // (Saturating, for a scorer whose pairs are not those of its rows.)
     let won = (2 * relevant * candidates).saturating_sub(lost.saturating_add(relevant * relevant));
     Some(won as f64 / (2 * relevant * (candidates - relevant)) as f64)
+}
+
+/// Truth scores below `score`, plus those not above.
+fn lost_to(score: f32, truth: &[f32]) -> u64 {
+    count(truth, |truth| truth < score) + count(truth, |truth| truth <= score)
+}
+
+/// Without a branch, as a search would have.
+#[inline(always)]
+fn count(truth: &[f32], which: impl Fn(f32) -> bool) -> u64 {
+    u64::from(truth.iter().map(|&truth| u32::from(which(truth))).sum::<u32>())
+}
+
+/// Twice the sum over `estimates` of the truth scores below; `truth` is ascending and at most [`TABLE`]. Sets the bits of
+/// `open`, sixteen in each, of estimates that have a truth score within their margin, which may be on either side.
+fn compare_estimates(truth: &[f32], estimates: &[f32], margin: Margin<'_>, open: &mut [u16]) -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    if let Arch::V4(simd) = Arch::new() {
+        return avx512::compare_estimates(simd, truth, estimates, margin, open);
+    }
+    compare_all_estimates(truth, estimates, margin, open)
+}
+
+fn compare_all_estimates(truth: &[f32], estimates: &[f32], margin: Margin<'_>, open: &mut [u16]) -> u64 {
+    let mut below = 0;
+    for (at, (&estimate, &weight)) in estimates.iter().zip(margin.weights).enumerate() {
+        let (low, high) = ((-margin.radius).mul_add(weight, estimate), margin.radius.mul_add(weight, estimate));
+        below += count(truth, |truth| truth < estimate);
+        let within = truth.iter().any(|&truth| low <= truth && truth <= high);
+        open[at / 16] |= u16::from(within) << (at % 16);
+    }
+    2 * below
 }
 
 /// Sum over `scores` of the truth scores below plus those not above, by comparing every pair. Minus infinity adds nothing.
@@ -85,6 +155,7 @@ impl NullaryFnOnce for CompareAll<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::Scores;
     use proptest::prelude::*;
 
     const SEEN: f32 = f32::NEG_INFINITY;
@@ -92,8 +163,8 @@ mod tests {
     fn measured(scores: &[f32], truth: &[f32], piece: usize) -> Option<f64> {
         let mut row = Auc::default();
         row.start(truth.len(), |out| out.copy_from_slice(truth));
-        scores.chunks(piece).for_each(|scores| row.read(scores));
-        auc(truth.len(), scores.iter().filter(|&&score| score != SEEN).count(), row.lost())
+        scores.chunks(piece).for_each(|scores| row.read_scores(scores));
+        auc(truth.len(), scores.iter().filter(|&&score| score != SEEN).count(), row.lost)
     }
 
     /// One win, one tie, one loss, and a seen item that must not count.
@@ -168,9 +239,44 @@ mod tests {
             truth.dedup();
             let mut auc = Auc::default();
             auc.start(truth.len(), |out| out.copy_from_slice(&truth));
-            auc.read(&scores);
+            auc.read_scores(&scores);
             let compared = CompareAll { truth: &truth, scores: &scores }.call();
-            prop_assert_eq!(auc.lost(), compared);
+            prop_assert_eq!(auc.lost, compared);
+        }
+
+        /// Whatever the estimates are within their margins, the counts are those of the scores.
+        #[test]
+        fn estimates_leave_no_trace(
+            items in labelled(),
+            shares in prop::collection::vec((-0.99f32..0.99, prop_oneof![Just(0.0f32), 0.0f32..1.0]), 300),
+            radius in prop_oneof![Just(0.0f32), 0.001f32..2.0],
+            piece in 1usize..400,
+        ) {
+            let (scores, truth) = split(&items, 1.0);
+            let scorer = Scores { table: scores.clone(), items: scores.len() };
+            let weights: Vec<f32> = shares.iter().map(|share| share.1).collect();
+            let estimates: Vec<f32> =
+                scores.iter().zip(&shares).map(|(score, (share, weight))| score + share * radius * weight).collect();
+            let mut auc = Auc::default();
+            auc.start(truth.len(), |out| out.copy_from_slice(&truth));
+            for (scores, first) in estimates.chunks(piece).zip((0..).step_by(piece)) {
+                let margin = Some(Margin { radius, weights: &weights[first..][..scores.len()] });
+                auc.read(Piece { user: 0, first, scores, margin }, &scorer);
+            }
+            let counts = auc.lost(&scorer, 0);
+            auc.start(truth.len(), |out| out.copy_from_slice(&truth));
+            auc.read_scores(&scores);
+            prop_assert_eq!(counts, auc.lost(&scorer, 0));
+
+            // Both ways to compare agree about what is open, too.
+            auc.truth.truncate(TABLE);
+            let margin = Margin { radius, weights: &weights[..scores.len()] };
+            let mut open = [[0; 300 / 16 + 1]; 2];
+            let sums = [
+                compare_estimates(&auc.truth, &estimates, margin, &mut open[0]),
+                compare_all_estimates(&auc.truth, &estimates, margin, &mut open[1]),
+            ];
+            prop_assert_eq!((sums[0], open[0]), (sums[1], open[1]));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Scores of users who have several vectors: the best of their dot products with an item.
 
-use crate::{DotProduct, Error, Scorer, Visit};
+use crate::{DotProduct, Error, Margin, Scorer, Screen, Visit, VisitEstimates};
 
 /// The best of C dot products, of `users` `[M, C dim]` with `items` `[N, dim]`. With C = 1 this is [`DotProduct`].
 #[derive(Clone, Copy, Debug)]
@@ -45,20 +45,10 @@ impl Scorer for BestProduct<'_> {
         if self.count == 1 {
             return self.vectors.scores(users, visit);
         }
-        // The pieces of a user's vectors come in any order; what is best so far waits until all have come.
-        let mut waiting: Vec<(usize, Vec<f32>)> = vec![(0, Vec::new()); users.len()];
+        let mut waiting = Waiting::new(users.len(), self.count);
         self.vectors.scores(&self.expand(users), &mut |row, first, scores| {
-            let (come, best) = &mut waiting[row / self.count];
-            if *come == 0 {
-                best.clear();
-                best.extend_from_slice(scores);
-            } else {
-                best.iter_mut().zip(&*scores).for_each(|(best, &score)| *best = better(*best, score));
-            }
-            *come += 1;
-            if *come == self.count {
-                *come = 0;
-                visit(row / self.count, first, best);
+            if let Some((row, best, _)) = waiting.come(row, scores, 0.0) {
+                visit(row, first, best);
             }
         });
     }
@@ -70,6 +60,66 @@ impl Scorer for BestProduct<'_> {
             self.vectors.pairs(vector, items, &mut scores);
             out.iter_mut().zip(&scores).for_each(|(best, &score)| *best = better(*best, score));
         }
+    }
+
+    /// Memory: that of [`DotProduct`]; with several vectors what waits for the others, as for scores.
+    fn screen(&self) -> Option<Box<dyn Screen + '_>> {
+        let vectors = self.vectors.screen()?;
+        Some(if self.count == 1 { vectors } else { Box::new(BestEstimates { product: self, vectors }) })
+    }
+}
+
+/// The best of the estimates of a user's vectors. It is as near to the best score as each is to its own.
+struct BestEstimates<'a> {
+    product: &'a BestProduct<'a>,
+    vectors: Box<dyn Screen + 'a>,
+}
+
+impl Screen for BestEstimates<'_> {
+    fn estimates(&self, users: &[u32], visit: &mut VisitEstimates<'_>) -> bool {
+        let mut waiting = Waiting::new(users.len(), self.product.count);
+        self.vectors.estimates(&self.product.expand(users), &mut |row, first, estimates, margin| {
+            if let Some((row, best, radius)) = waiting.come(row, estimates, margin.radius) {
+                visit(row, first, best, Margin { radius, ..margin });
+            }
+        })
+    }
+}
+
+/// The pieces of a user's vectors come in any order; what is best so far waits until all have come.
+struct Waiting {
+    /// Vectors of a user.
+    count: usize,
+    users: Vec<Best>,
+}
+
+#[derive(Clone, Default)]
+struct Best {
+    come: usize,
+    scores: Vec<f32>,
+    radius: f32,
+}
+
+impl Waiting {
+    fn new(users: usize, count: usize) -> Self {
+        Self { count, users: vec![Best::default(); users] }
+    }
+
+    /// The piece of one vector, the `row`-th of all users; once all of a user have come, the user's row, what is best, and
+    /// the largest radius.
+    fn come(&mut self, row: usize, scores: &[f32], radius: f32) -> Option<(usize, &mut [f32], f32)> {
+        let user = row / self.count;
+        let best = &mut self.users[user];
+        if best.come == 0 {
+            best.radius = 0.0;
+            best.scores.clear();
+            best.scores.extend_from_slice(scores);
+        } else {
+            best.scores.iter_mut().zip(scores).for_each(|(best, &score)| *best = better(*best, score));
+        }
+        best.radius = best.radius.max(radius);
+        best.come = (best.come + 1) % self.count;
+        (best.come == 0).then_some((user, &mut best.scores[..], best.radius))
     }
 }
 
@@ -102,6 +152,26 @@ mod tests {
             scorer.pairs(user, &[299, 0, 7], &mut out);
             assert_eq!(out, [expected[299], expected[0], expected[7]]);
         }
+    }
+
+    #[test]
+    fn estimates_are_of_the_best_vector() {
+        let value = |at: usize, step: f32| ((at as f32) * step).sin();
+        let (users, items): (Vec<f32>, Vec<f32>) =
+            ((0..5 * 3 * 4).map(|at| value(at, 0.7)).collect(), (0..300 * 4).map(|at| value(at, 1.3)).collect());
+        let scorer = BestProduct::new(&users, &items, 4, 3).unwrap();
+        let Some(screen) = scorer.screen() else { return println!("skipped: this processor has no estimates") };
+        let asked = [4, 0, 2];
+        let scores = all_scores(&scorer, &asked);
+        let mut read = [0; 3];
+        assert!(screen.estimates(&asked, &mut |row, first, estimates, Margin { radius, weights }| {
+            assert_eq!(first, read[row]);
+            read[row] += estimates.len();
+            for ((estimate, weight), score) in estimates.iter().zip(weights).zip(&scores[row * 300 + first..]) {
+                assert!((estimate - score).abs() <= radius * weight && radius * weight < 1e-3);
+            }
+        }));
+        assert_eq!(read, [300; 3]);
     }
 
     #[test]

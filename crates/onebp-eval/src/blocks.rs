@@ -5,6 +5,7 @@
 //! and takes the next when it is done, so memory is that of a block's visitors and of the scorer's tile, whatever M and N.
 //! Every user has their own slot in the output, so which thread came first leaves no trace.
 
+use crate::scorer::{Margin, Screen};
 use crate::selection::EXCLUDED;
 use crate::{Error, Scorer};
 use onebp_data::Csr;
@@ -16,7 +17,25 @@ use std::sync::{Mutex, PoisonError};
 const ROWS_OF_A_BLOCK: usize = 32 << 20;
 
 /// A scorer prepares the items for each block anew, so more users share that work; beyond this number it hardly matters.
-const LARGEST_BLOCK: usize = 1024;
+const LARGEST_BLOCK: usize = 252;
+
+/// Users from which on estimates pay: before, all items are prepared for them.
+const USERS_TO_SCREEN: usize = 64;
+
+/// Items for each that a visitor keeps, from which on estimates pay: those it keeps are scored one by one.
+const ITEMS_TO_SCREEN: usize = 16;
+
+/// Neighbouring scores of a row.
+#[derive(Clone, Copy)]
+pub(crate) struct Piece<'a> {
+    pub(crate) user: u32,
+    /// Item of the first score.
+    pub(crate) first: usize,
+    /// Finite, or [`EXCLUDED`].
+    pub(crate) scores: &'a [f32],
+    /// How far from the scores they are, where they are estimates.
+    pub(crate) margin: Option<Margin<'a>>,
+}
 
 /// What happens to the rows of scores.
 pub(crate) trait Visitor: Sync {
@@ -30,6 +49,9 @@ pub(crate) trait Visitor: Sync {
     /// Bytes of one [`Visitor::Row`], about.
     fn row_bytes(&self) -> usize;
 
+    /// About how many items of a row it must know the score of, where estimates will do for the others.
+    fn needs(&self) -> Option<usize>;
+
     /// For a thread that begins.
     fn thread(&self) -> Self::Thread;
 
@@ -39,9 +61,9 @@ pub(crate) trait Visitor: Sync {
     /// Begins the row of `user`.
     fn start(&self, row: &mut Self::Row, user: u32);
 
-    /// Takes the scores of the items `first..first + scores.len()`, finite or [`EXCLUDED`]. Pieces of a row come in
-    /// ascending order and cover the catalogue once.
-    fn read(&self, row: &mut Self::Row, first: usize, scores: &[f32]);
+    /// Takes a piece of a row. They come in ascending order and cover the catalogue once; they are estimates only where
+    /// [`Visitor::needs`] allows it.
+    fn read(&self, row: &mut Self::Row, piece: Piece<'_>);
 
     /// Writes what was measured of `user` into their `slot` of the output.
     fn finish(
@@ -97,6 +119,10 @@ impl Pass<'_> {
         let queue = Mutex::new(users.chunks(block).zip(out.chunks_mut(block * width)).enumerate());
         let take = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
 
+        let few = visitor.needs().is_some_and(|needed| needed * ITEMS_TO_SCREEN <= self.scorer.items());
+        let screen = if few && users.len() >= USERS_TO_SCREEN { self.scorer.screen() } else { None };
+        let screen = screen.as_deref();
+
         let work = |_| -> Result<Option<V::Thread>, (usize, Error)> {
             // A thread that comes too late for any block allocates nothing.
             let Some(mut job) = take() else { return Ok(None) };
@@ -104,7 +130,9 @@ impl Pass<'_> {
             let mut thread = visitor.thread();
             loop {
                 let (at, (users, slots)) = job;
-                if let Err(error) = self.visit(visitor, users, &mut rows, &mut thread, slots.chunks_exact_mut(width)) {
+                if let Err(error) =
+                    self.visit(visitor, screen, users, &mut rows, &mut thread, slots.chunks_exact_mut(width))
+                {
                     // Blocks are taken in order: all before this one are done or in work, those after it do not matter.
                     while take().is_some() {}
                     return Err((at, error));
@@ -134,6 +162,7 @@ impl Pass<'_> {
     fn visit<'s, V: Visitor<Value: 's>>(
         &self,
         visitor: &V,
+        screen: Option<&dyn Screen>,
         users: &[u32],
         rows: &mut [Row<V>],
         thread: &mut V::Thread,
@@ -142,9 +171,16 @@ impl Pass<'_> {
         for (row, &user) in rows.iter_mut().zip(users) {
             row.start(visitor, user);
         }
-        self.scorer.scores(users, &mut |at, first, scores| {
-            rows[at].read(visitor, self.seen.row(users[at]), first, scores);
+        let screened = screen.is_some_and(|screen| {
+            screen.estimates(users, &mut |at, first, scores, margin| {
+                rows[at].read_finite(visitor, self.seen, users[at], first, scores, Some(margin));
+            })
         });
+        if !screened {
+            self.scorer.scores(users, &mut |at, first, scores| {
+                rows[at].read(visitor, self.seen, users[at], first, scores);
+            });
+        }
         for ((row, &user), slot) in rows.iter_mut().zip(users).zip(slots) {
             if let Some((item, score)) = row.not_finite {
                 return Err(Error::NotFinite { user, item, score });
@@ -180,8 +216,8 @@ impl<V: Visitor> Row<V> {
         visitor.start(&mut self.of_visitor, user);
     }
 
-    /// Refuses a score that cannot be ranked, excludes the items of `seen` (ascending), passes on the others.
-    fn read(&mut self, visitor: &V, seen: &[u32], first: usize, scores: &mut [f32]) {
+    /// Refuses scores that cannot be ranked, reads the others.
+    fn read(&mut self, visitor: &V, seen: &Csr, user: u32, first: usize, scores: &mut [f32]) {
         if self.not_finite.is_some() {
             return;
         }
@@ -189,12 +225,25 @@ impl<V: Visitor> Row<V> {
             self.not_finite = (first as u32..).zip(scores.iter().copied()).find(|(_, score)| !score.is_finite());
             return;
         }
-        for &item in &seen[self.excluded..] {
+        self.read_finite(visitor, seen, user, first, scores, None);
+    }
+
+    /// Excludes the items that `user` has `seen` (ascending), passes on the others.
+    fn read_finite(
+        &mut self,
+        visitor: &V,
+        seen: &Csr,
+        user: u32,
+        first: usize,
+        scores: &mut [f32],
+        margin: Option<Margin<'_>>,
+    ) {
+        for &item in &seen.row(user)[self.excluded..] {
             let Some(score) = scores.get_mut(item as usize - first) else { break };
             *score = EXCLUDED;
             self.excluded += 1;
         }
-        visitor.read(&mut self.of_visitor, first, scores);
+        visitor.read(&mut self.of_visitor, Piece { user, first, scores, margin });
     }
 }
 
@@ -242,12 +291,15 @@ mod tests {
         fn row(&self) -> Vec<f32> {
             vec![f32::NAN; 2]
         }
+        fn needs(&self) -> Option<usize> {
+            None
+        }
         fn start(&self, row: &mut Vec<f32>, _: u32) {
             row.clear();
         }
-        fn read(&self, row: &mut Vec<f32>, first: usize, scores: &[f32]) {
-            assert_eq!(first, row.len());
-            row.extend(scores);
+        fn read(&self, row: &mut Vec<f32>, piece: Piece<'_>) {
+            assert_eq!(piece.first, row.len());
+            row.extend(piece.scores);
         }
         fn finish(&self, users: &mut usize, row: &mut Vec<f32>, _: u32, slot: &mut [f32]) -> Result<(), Error> {
             *users += 1;

@@ -11,8 +11,13 @@
 //! run over it with all sums of six users and up to 64 items in registers, and their scores go to the visitor from the
 //! first-level cache.
 
-use crate::{Error, Scorer, Visit};
+mod screen;
+#[cfg(target_arch = "x86_64")]
+mod vnni;
+
+use crate::{Error, Scorer, Screen, Visit};
 use pulp::{Arch, Simd, WithSimd};
+use screen::Screened;
 
 /// Users whose scores are computed together. With four vectors of items they need 24 registers for sums, 4 for items;
 /// with two vectors 12 and 2.
@@ -79,7 +84,7 @@ impl Scorer for DotProduct<'_> {
         if items == 0 {
             return;
         }
-        let tile = (TILE / dim / PANEL * PANEL).clamp(SMALLEST_TILE, LARGEST_TILE).min(items.next_multiple_of(PANEL));
+        let tile = tile(TILE / dim, items);
         let mut groups = vec![0.0; users.len().next_multiple_of(GROUP) * dim];
         for (users, group) in users.chunks(GROUP).zip(groups.chunks_exact_mut(GROUP * dim)) {
             pack::<GROUP>(users.iter().map(|&user| self.user(user)), group);
@@ -106,6 +111,16 @@ impl Scorer for DotProduct<'_> {
         let user = self.user(user);
         Arch::new().dispatch(Pairs { user, dot: self, items, out });
     }
+
+    /// Memory: the items once more, in 16 bits.
+    fn screen(&self) -> Option<Box<dyn Screen + '_>> {
+        Screened::new(*self).map(|screen| Box::new(screen) as _)
+    }
+}
+
+/// Items of a tile, whole panels: about as many as `fit` the cache, and not many more than there are `items`.
+fn tile(fit: usize, items: usize) -> usize {
+    (fit / PANEL * PANEL).clamp(SMALLEST_TILE, LARGEST_TILE).min(items.next_multiple_of(PANEL))
 }
 
 /// Lays `rows` (at most W, `[dim]` each) side by side: `packed` `[dim, W]`. Sixteen columns at a time, so that both sides
@@ -184,7 +199,17 @@ impl WithSimd for Pairs<'_> {
                 *row = self.dot.item(item as usize);
             }
             let mut sums = [0.0f32; 8];
-            for (at, &user) in self.user.iter().enumerate() {
+            // In blocks of columns, which the compiler turns in registers, so that vectors of items remain.
+            let (blocks, rest) = self.user.as_chunks::<8>();
+            for (at, user) in blocks.iter().enumerate() {
+                let block = rows.map(|row| &row.as_chunks::<8>().0[at]);
+                for column in 0..8 {
+                    for (sum, row) in sums.iter_mut().zip(block) {
+                        *sum = user[column].mul_add(row[column], *sum);
+                    }
+                }
+            }
+            for (at, &user) in (blocks.len() * 8..).zip(rest) {
                 for (sum, row) in sums.iter_mut().zip(rows) {
                     *sum = user.mul_add(row[at], *sum);
                 }

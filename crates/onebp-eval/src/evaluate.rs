@@ -8,7 +8,7 @@
 //! neither threads nor block size can change a bit of the report.
 
 use crate::auc::{Auc, auc};
-use crate::blocks::{Pass, Visitor};
+use crate::blocks::{Pass, Piece, Visitor};
 use crate::metrics::{ACCURACY, Discounts, accuracy, coverage, gini, mean_popularity};
 use crate::selection::Selection;
 use crate::{Error, PerUser, Report, Scorer};
@@ -239,6 +239,10 @@ impl Visitor for Scored<'_> {
         Selection::bytes(self.measure.longest)
     }
 
+    fn needs(&self) -> Option<usize> {
+        Some(self.measure.longest)
+    }
+
     fn thread(&self) -> Thread {
         self.measure.thread()
     }
@@ -255,9 +259,9 @@ impl Visitor for Scored<'_> {
         }
     }
 
-    fn read(&self, (selection, auc): &mut Self::Row, first: usize, scores: &[f32]) {
-        selection.read(first, scores);
-        auc.read(scores);
+    fn read(&self, (selection, auc): &mut Self::Row, piece: Piece<'_>) {
+        selection.read(piece, self.scorer);
+        auc.read(piece, self.scorer);
     }
 
     fn finish(
@@ -268,8 +272,8 @@ impl Visitor for Scored<'_> {
         values: &mut [f64],
     ) -> Result<(), Error> {
         thread.list.clear();
-        thread.list.extend(selection.best().map(|(item, _)| item));
-        self.measure.user(thread, user, auc.lost(), values)
+        thread.list.extend(selection.best(self.scorer, user).map(|(item, _)| item));
+        self.measure.user(thread, user, auc.lost(self.scorer, user), values)
     }
 }
 

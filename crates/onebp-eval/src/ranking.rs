@@ -3,7 +3,7 @@
 //! Candidates of user u are all N items but those in `seen`. They are ordered by score descending, then item id
 //! ascending. A user with fewer than k candidates gets all of them.
 
-use crate::blocks::{Pass, Visitor};
+use crate::blocks::{Pass, Piece, Visitor};
 use crate::selection::Selection;
 use crate::{Error, Scorer};
 use onebp_data::Csr;
@@ -56,23 +56,28 @@ pub fn rank(scorer: &dyn Scorer, seen: &Csr, users: &[u32], k: usize, block: Opt
     let lengths = users.iter().map(|&user| k.min(scorer.items() - seen.row(user).len())).collect();
     let mut entries = vec![(0, 0.0); users.len() * k];
     if k > 0 {
-        pass.run(&Best { k }, &mut entries, k)?;
+        pass.run(&Best { scorer, k }, &mut entries, k)?;
     }
     Ok(Ranking { entries, lengths, k })
 }
 
 /// Lists the best `k` of each row.
-struct Best {
+struct Best<'a> {
+    scorer: &'a dyn Scorer,
     k: usize,
 }
 
-impl Visitor for Best {
+impl Visitor for Best<'_> {
     type Thread = ();
     type Row = Selection;
     type Value = (u32, f32);
 
     fn row_bytes(&self) -> usize {
         Selection::bytes(self.k)
+    }
+
+    fn needs(&self) -> Option<usize> {
+        Some(self.k)
     }
 
     fn thread(&self) {}
@@ -85,12 +90,12 @@ impl Visitor for Best {
         selection.clear();
     }
 
-    fn read(&self, selection: &mut Selection, first: usize, scores: &[f32]) {
-        selection.read(first, scores);
+    fn read(&self, selection: &mut Selection, piece: Piece<'_>) {
+        selection.read(piece, self.scorer);
     }
 
-    fn finish(&self, (): &mut (), selection: &mut Selection, _: u32, list: &mut [(u32, f32)]) -> Result<(), Error> {
-        list.iter_mut().zip(selection.best()).for_each(|(entry, best)| *entry = best);
+    fn finish(&self, (): &mut (), selection: &mut Selection, user: u32, list: &mut [(u32, f32)]) -> Result<(), Error> {
+        list.iter_mut().zip(selection.best(self.scorer, user)).for_each(|(entry, best)| *entry = best);
         Ok(())
     }
 }

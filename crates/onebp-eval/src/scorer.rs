@@ -9,6 +9,27 @@
 /// [`Scorer::scores`].
 pub type Visit<'a> = dyn FnMut(usize, usize, &mut [f32]) + 'a;
 
+/// What is called with estimates of scores: `visit(row, first, estimates, margin)`, see [`Screen::estimates`].
+pub type VisitEstimates<'a> = dyn FnMut(usize, usize, &mut [f32], Margin<'_>) + 'a;
+
+/// How far estimates can be from the scores: that of the item at i by `radius * weights[i]`, also where an estimate with
+/// its margin is computed by one fused multiply-add in 32 bits. Finite and not negative.
+#[derive(Clone, Copy, Debug)]
+pub struct Margin<'a> {
+    /// Of the user.
+    pub radius: f32,
+    /// Of the items, as many as there are estimates.
+    pub weights: &'a [f32],
+}
+
+/// Scores that are known up to a margin, for less work. Where a margin leaves open how a score compares with another, the
+/// scorer is asked for it: [`Scorer::pairs`]. So what is made of them is what the scores themselves would give.
+pub trait Screen: Sync {
+    /// Hands out estimates as [`Scorer::scores`] hands out scores, and returns true; or returns false, having handed out
+    /// nothing, where users or items have no such estimates. All scores that have estimates are finite.
+    fn estimates(&self, users: &[u32], visit: &mut VisitEstimates<'_>) -> bool;
+}
+
 /// Scores of users against the whole catalogue of N items.
 ///
 /// Ranking calls a scorer from several threads at once, so an implementation should stay on the calling thread. The score
@@ -41,6 +62,12 @@ pub trait Scorer: Sync {
                 }
             }
         });
+    }
+
+    /// Prepares estimates for many users, on the threads of the current rayon pool. `None` where there are none, or none
+    /// that take less time than scores.
+    fn screen(&self) -> Option<Box<dyn Screen + '_>> {
+        None
     }
 }
 

@@ -5,9 +5,14 @@
 //! skipped, 64 scores at a time. The others gather in a buffer of 2k; when it is full, a linear-time selection halves it
 //! and raises the threshold. For one user O(N + k log k) time and O(k) memory.
 //!
+//! Where estimates are read, what is above the threshold with its margin is close to it, and its score is asked for.
+//!
 //! The inner loops run over arrays of fixed length and have no branches, so that the compiler makes vector instructions of
 //! them, for the processor at hand.
 
+use crate::blocks::Piece;
+use crate::pending::Pending;
+use crate::{Margin, Scorer};
 use pulp::{Arch, NullaryFnOnce};
 
 /// Score of an item that must not be recommended. Every finite score ranks above it.
@@ -23,12 +28,14 @@ pub(crate) struct Selection {
     kept: Vec<u64>,
     /// Only what is above it is kept: k candidates so far are, or are equal to it and kept already.
     threshold: f32,
+    /// What may be above the threshold.
+    pending: Pending,
 }
 
 impl Selection {
     /// For the best `k` of each row, `k` at least 1.
     pub(crate) fn new(k: usize) -> Self {
-        Self { k, kept: Vec::with_capacity(2 * k), threshold: EXCLUDED }
+        Self { k, kept: Vec::with_capacity(2 * k), threshold: EXCLUDED, pending: Pending::default() }
     }
 
     /// Bytes that a selection of `k` allocates.
@@ -40,95 +47,148 @@ impl Selection {
     pub(crate) fn clear(&mut self) {
         self.kept.clear();
         self.threshold = EXCLUDED;
+        self.pending.clear();
     }
 
-    /// Reads the scores (finite or [`EXCLUDED`]) of the items `first..first + scores.len()`, which come after all items
-    /// read before.
-    pub(crate) fn read(&mut self, first: usize, scores: &[f32]) {
-        Arch::new().dispatch(Read { selection: self, first: first as u32, scores });
+    /// Reads a piece of a row, which comes after all pieces read before. `scorer` has the scores of estimates.
+    pub(crate) fn read(&mut self, piece: Piece<'_>, scorer: &dyn Scorer) {
+        Arch::new().dispatch(Find { selection: self, piece });
+        let Self { k, kept, threshold, pending } = self;
+        pending.settle_many(scorer, piece.user, |item, score| keep(*k, kept, threshold, item, score));
     }
 
     /// The best items of the row and their scores (+0.0 for both zeros), best first: `k`, or all candidates where there
-    /// are fewer.
-    pub(crate) fn best(&mut self) -> impl Iterator<Item = (u32, f32)> + '_ {
-        let kept = &mut self.kept;
+    /// are fewer. `scorer` and `user` are those of all pieces.
+    pub(crate) fn best(&mut self, scorer: &dyn Scorer, user: u32) -> impl Iterator<Item = (u32, f32)> + '_ {
+        let Self { k, kept, threshold, pending } = self;
+        pending.settle(scorer, user, |item, score| keep(*k, kept, threshold, item, score));
         kept.sort_unstable();
-        kept.iter().take(self.k).map(|&key| (key as u32, score(key)))
+        kept.iter().take(*k).map(|&key| (key as u32, score(key)))
     }
 
     /// A threshold for the beginning of a row, where nearly every score would be above the best so far. The largest score
-    /// of each of 64 classes is that of a different item, so k items are not below the k-th largest of these.
+    /// of each of at least 2k classes is that of a different item, so k items are not below the k-th largest of these.
     #[inline(always)]
-    fn first_threshold(&self, chunks: &[[f32; CHUNK]]) -> f32 {
-        if self.k > CHUNK {
-            return EXCLUDED;
-        }
-        let mut largest = [EXCLUDED; CHUNK];
-        for chunk in chunks {
-            for (largest, &score) in largest.iter_mut().zip(chunk) {
+    fn first_threshold(&self, piece: &Piece<'_>) -> f32 {
+        let mut largest = vec![[EXCLUDED; CHUNK]; (2 * self.k).div_ceil(CHUNK)];
+        let classes = largest.len();
+        let downwards = piece.margin.map(|margin| Margin { radius: -margin.radius, ..margin });
+        for (at, scores) in piece.scores.as_chunks().0.iter().enumerate() {
+            let scores = raised(scores, downwards, at);
+            for (largest, score) in largest[at % classes].iter_mut().zip(scores) {
                 *largest = if score > *largest { score } else { *largest };
             }
         }
-        let (_, &mut kth, _) = largest.select_nth_unstable_by(self.k - 1, |a, b| b.total_cmp(a));
+        let (_, &mut kth, _) = largest.as_flattened_mut().select_nth_unstable_by(self.k - 1, |a, b| b.total_cmp(a));
         // Items that tie with it are candidates.
         kth.next_down()
     }
 
-    /// Keeps what is above the threshold.
+    /// Takes what is above the threshold from the chunk `at` of a piece.
     #[inline(always)]
-    fn keep(&mut self, chunk: &[f32; CHUNK], first: u32) {
-        let mut above = above(chunk, self.threshold);
+    fn take(&mut self, scores: &[f32; CHUNK], piece: &Piece<'_>, at: usize) {
+        let mut above = above(&raised(scores, piece.margin, at), self.threshold);
         while above != 0 {
-            let at = above.trailing_zeros();
+            let place = above.trailing_zeros();
             above &= above - 1;
-            self.kept.push(key(chunk[at as usize % CHUNK], first + at));
-            if self.kept.len() == 2 * self.k {
-                self.halve();
+            let item = (piece.first + at * CHUNK) as u32 + place;
+            if piece.margin.is_some() {
+                self.pending.push(item);
+            } else {
+                keep(self.k, &mut self.kept, &mut self.threshold, item, scores[place as usize % CHUNK]);
             }
         }
     }
+}
 
-    #[inline(never)]
-    fn halve(&mut self) {
-        let (_, &mut last, _) = self.kept.select_nth_unstable(self.k - 1);
-        self.threshold = score(last);
-        self.kept.truncate(self.k);
+/// Keeps what is above the threshold.
+#[inline]
+fn keep(k: usize, kept: &mut Vec<u64>, threshold: &mut f32, item: u32, score: f32) {
+    if score > *threshold {
+        kept.push(key(score, item));
+        if kept.len() == 2 * k {
+            *threshold = halve(k, kept);
+        }
     }
 }
 
-/// One piece of a row.
-struct Read<'a> {
-    selection: &'a mut Selection,
-    first: u32,
-    scores: &'a [f32],
+/// Leaves the best k; returns the score of the last of them.
+#[inline(never)]
+fn halve(k: usize, kept: &mut Vec<u64>) -> f32 {
+    let (_, &mut last, _) = kept.select_nth_unstable(k - 1);
+    kept.truncate(k);
+    score(last)
 }
 
-impl NullaryFnOnce for Read<'_> {
+/// Keeps the items of a piece that are above the threshold; of estimates, leaves pending what may be.
+struct Find<'a> {
+    selection: &'a mut Selection,
+    piece: Piece<'a>,
+}
+
+impl NullaryFnOnce for Find<'_> {
     type Output = ();
 
     #[inline(always)]
     fn call(self) {
-        let Self { selection, first, scores } = self;
-        let (chunks, rest) = scores.as_chunks::<CHUNK>();
-        if selection.kept.is_empty() && selection.threshold == EXCLUDED {
-            selection.threshold = selection.first_threshold(chunks);
+        let Self { selection, piece } = self;
+        if selection.threshold == EXCLUDED && selection.kept.is_empty() && selection.pending.is_empty() {
+            selection.threshold = selection.first_threshold(&piece);
         }
-        for (chunk, first) in chunks.iter().zip((first..).step_by(CHUNK)) {
-            if any_above(chunk, selection.threshold) {
-                selection.keep(chunk, first);
+        let (chunks, rest) = piece.scores.as_chunks();
+        for (part, first) in chunks.chunks(64).zip((0..).step_by(64)) {
+            let mut hits = match piece.margin {
+                None => any_above(part, selection.threshold),
+                Some(Margin { radius, weights }) => {
+                    any_may_be_above(part, radius, &weights.as_chunks().0[first..], selection.threshold)
+                }
+            };
+            while hits != 0 {
+                let at = hits.trailing_zeros() as usize;
+                hits &= hits - 1;
+                selection.take(&part[at], &piece, first + at);
             }
         }
         if !rest.is_empty() {
-            let mut chunk = [EXCLUDED; CHUNK];
-            chunk[..rest.len()].copy_from_slice(rest);
-            selection.keep(&chunk, first + (scores.len() - rest.len()) as u32);
+            let mut scores = [EXCLUDED; CHUNK];
+            scores[..rest.len()].copy_from_slice(rest);
+            selection.take(&scores, &piece, chunks.len());
         }
     }
 }
 
+/// The scores of the chunk `at` of a piece, each further up by its margin, if there is one.
 #[inline(always)]
-fn any_above(scores: &[f32; CHUNK], threshold: f32) -> bool {
-    scores.iter().fold(false, |any, &score| any | (score > threshold))
+fn raised(scores: &[f32; CHUNK], margin: Option<Margin<'_>>, at: usize) -> [f32; CHUNK] {
+    let mut raised = *scores;
+    if let Some(Margin { radius, weights }) = margin {
+        let weights = &weights[at * CHUNK..];
+        let raise = |(score, &weight): (&mut f32, &f32)| *score = radius.mul_add(weight, *score);
+        match weights.first_chunk::<CHUNK>() {
+            // Of a length that the compiler knows.
+            Some(weights) => raised.iter_mut().zip(weights).for_each(raise),
+            None => raised.iter_mut().zip(weights).for_each(raise),
+        }
+    }
+    raised
+}
+
+/// A bit for each of at most 64 chunks: whether a score is above the threshold.
+#[inline(always)]
+fn any_above(chunks: &[[f32; CHUNK]], threshold: f32) -> u64 {
+    let any = |scores: &[f32; CHUNK]| scores.iter().fold(false, |any, &score| any | (score > threshold));
+    (0..).zip(chunks).fold(0, |hits, (at, scores)| hits | u64::from(any(scores)) << at)
+}
+
+/// [`any_above`] of scores raised by their margins.
+#[inline(always)]
+fn any_may_be_above(chunks: &[[f32; CHUNK]], radius: f32, weights: &[[f32; CHUNK]], threshold: f32) -> u64 {
+    let mut hits = 0;
+    for (at, (scores, weights)) in chunks.iter().zip(weights).enumerate() {
+        let raised = scores.iter().zip(weights).map(|(&score, &weight)| radius.mul_add(weight, score));
+        hits |= u64::from(raised.fold(false, |any, score| any | (score > threshold))) << at;
+    }
+    hits
 }
 
 /// One bit for each score.
@@ -167,15 +227,29 @@ fn score(key: u64) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::full_sort;
+    use crate::testing::{Scores, full_sort};
     use proptest::prelude::*;
 
-    fn best(selection: &mut Selection, scores: &[f32], piece: usize) -> Vec<u32> {
+    /// Reads `scores` in pieces; or estimates of them, each of its margin.
+    fn read(
+        selection: &mut Selection,
+        scores: &[f32],
+        piece: usize,
+        estimates: Option<(&[f32], Margin<'_>)>,
+    ) -> Vec<(u32, f32)> {
+        let scorer = Scores { table: scores.to_vec(), items: scores.len() };
         selection.clear();
-        for (scores, first) in scores.chunks(piece).zip((0..).step_by(piece)) {
-            selection.read(first, scores);
+        let read = estimates.map_or(scores, |(estimates, _)| estimates);
+        for (scores, first) in read.chunks(piece).zip((0..).step_by(piece)) {
+            let margin = estimates
+                .map(|(_, Margin { radius, weights })| Margin { radius, weights: &weights[first..][..scores.len()] });
+            selection.read(Piece { user: 0, first, scores, margin }, &scorer);
         }
-        selection.best().map(|(item, _)| item).collect()
+        selection.best(&scorer, 0).collect()
+    }
+
+    fn best(selection: &mut Selection, scores: &[f32], piece: usize) -> Vec<u32> {
+        read(selection, scores, piece, None).into_iter().map(|(item, _)| item).collect()
     }
 
     /// T36.
@@ -197,9 +271,9 @@ mod tests {
     fn scores_come_back() {
         let mut selection = Selection::new(5);
         let scores = [1.5, -0.0, f32::MAX, f32::MIN, -f32::MIN_POSITIVE / 4.0];
-        selection.read(7, &scores);
-        let bits: Vec<_> = selection.best().map(|(item, score)| (item, score.to_bits())).collect();
-        let expected = [(9, f32::MAX), (7, 1.5), (8, 0.0), (11, -f32::MIN_POSITIVE / 4.0), (10, f32::MIN)];
+        let bits: Vec<_> =
+            read(&mut selection, &scores, 2, None).into_iter().map(|(item, score)| (item, score.to_bits())).collect();
+        let expected = [(2, f32::MAX), (0, 1.5), (1, 0.0), (4, -f32::MIN_POSITIVE / 4.0), (3, f32::MIN)];
         assert_eq!(bits, expected.map(|(item, score)| (item, score.to_bits())));
     }
 
@@ -224,6 +298,26 @@ mod tests {
             for row in rows {
                 prop_assert_eq!(best(&mut selection, &row, piece), full_sort(&row, k));
             }
+        }
+
+        /// Whatever the estimates are within their margins, the lists and scores are those of the scores.
+        #[test]
+        fn estimates_leave_no_trace(
+            (row, shares, weights) in (1usize..700).prop_flat_map(|items| (
+                prop::collection::vec(score(), items),
+                prop::collection::vec(-0.99f32..0.99, items),
+                prop::collection::vec(prop_oneof![Just(0.0f32), 0.0f32..1.0], items),
+            )),
+            radius in prop_oneof![Just(0.0f32), 0.001f32..3.0],
+            k in 1usize..100,
+            piece in 1usize..600,
+        ) {
+            let estimates: Vec<f32> = row.iter().zip(&shares).zip(&weights)
+                .map(|((score, share), weight)| score + share * radius * weight).collect();
+            let mut selection = Selection::new(k);
+            let found = read(&mut selection, &row, piece, Some((&estimates, Margin { radius, weights: &weights })));
+            prop_assert_eq!(found.iter().map(|entry| entry.0).collect::<Vec<_>>(), full_sort(&row, k));
+            prop_assert!(found.iter().all(|&(item, score)| score == row[item as usize]));
         }
     }
 }

@@ -1,0 +1,47 @@
+//! Items of a row whose estimates leave open how they compare with something.
+
+use crate::Scorer;
+
+/// Items whose scores are asked for together.
+const TOGETHER: usize = 8;
+
+/// Items of one user, in ascending order, that wait for each other until there are enough to ask for their scores.
+#[derive(Default)]
+pub(crate) struct Pending {
+    items: Vec<u32>,
+}
+
+impl Pending {
+    pub(crate) fn clear(&mut self) {
+        self.items.clear();
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    pub(crate) fn push(&mut self, item: u32) {
+        self.items.push(item);
+    }
+
+    /// Hands out the first items with their scores, as many as come in full company.
+    pub(crate) fn settle_many(&mut self, scorer: &dyn Scorer, user: u32, each: impl FnMut(u32, f32)) {
+        let many = self.items.len() / TOGETHER * TOGETHER;
+        self.settle_first(many, scorer, user, each);
+    }
+
+    /// Hands out all items with the scores that `scorer` has for them and `user`.
+    pub(crate) fn settle(&mut self, scorer: &dyn Scorer, user: u32, each: impl FnMut(u32, f32)) {
+        self.settle_first(self.items.len(), scorer, user, each);
+    }
+
+    fn settle_first(&mut self, count: usize, scorer: &dyn Scorer, user: u32, mut each: impl FnMut(u32, f32)) {
+        let mut scores = [0.0; TOGETHER];
+        for items in self.items[..count].chunks(TOGETHER) {
+            let scores = &mut scores[..items.len()];
+            scorer.pairs(user, items, scores);
+            items.iter().zip(scores).for_each(|(&item, &mut score)| each(item, score));
+        }
+        self.items.drain(..count);
+    }
+}
