@@ -59,7 +59,7 @@ impl Auc {
                     let at = at * 16 + bits.trailing_zeros() as usize;
                     bits &= bits - 1;
                     // It has been compared nevertheless, which is taken back.
-                    self.lost -= 2 * count(&self.truth, |truth| truth < estimates[at]);
+                    self.lost -= 2 * below(estimates[at], &self.truth);
                     self.pending.push((first + at) as u32);
                 }
             }
@@ -102,13 +102,27 @@ pub(crate) fn auc(relevant: usize, candidates: usize, lost: u64) -> Option<f64> 
 
 /// Truth scores below `score`, plus those not above.
 fn lost_to(score: f32, truth: &[f32]) -> u64 {
-    count(truth, |truth| truth < score) + count(truth, |truth| truth <= score)
+    Arch::new().dispatch(Count { truth, which: |truth| u32::from(truth < score) + u32::from(truth <= score) })
 }
 
-/// Without a branch, as a search would have.
-#[inline(always)]
-fn count(truth: &[f32], which: impl Fn(f32) -> bool) -> u64 {
-    u64::from(truth.iter().map(|&truth| u32::from(which(truth))).sum::<u32>())
+/// Truth scores below `score`.
+fn below(score: f32, truth: &[f32]) -> u64 {
+    Arch::new().dispatch(Count { truth, which: |truth| u32::from(truth < score) })
+}
+
+/// Adds up what each truth score counts. Without a branch, as a search would have.
+struct Count<'a, F> {
+    truth: &'a [f32],
+    which: F,
+}
+
+impl<F: Fn(f32) -> u32> NullaryFnOnce for Count<'_, F> {
+    type Output = u64;
+
+    #[inline(always)]
+    fn call(self) -> u64 {
+        self.truth.iter().map(|&truth| (self.which)(truth)).sum::<u32>().into()
+    }
 }
 
 /// Twice the sum over `estimates` of the truth scores below; `truth` is ascending and at most [`TABLE`]. Sets the bits of
@@ -122,14 +136,14 @@ fn compare_estimates(truth: &[f32], estimates: &[f32], margin: Margin<'_>, open:
 }
 
 fn compare_all_estimates(truth: &[f32], estimates: &[f32], margin: Margin<'_>, open: &mut [u16]) -> u64 {
-    let mut below = 0;
+    let mut sum = 0;
     for (at, (&estimate, &weight)) in estimates.iter().zip(margin.weights).enumerate() {
         let (low, high) = ((-margin.radius).mul_add(weight, estimate), margin.radius.mul_add(weight, estimate));
-        below += count(truth, |truth| truth < estimate);
+        sum += 2 * below(estimate, truth);
         let within = truth.iter().any(|&truth| low <= truth && truth <= high);
         open[at / 16] |= u16::from(within) << (at % 16);
     }
-    2 * below
+    sum
 }
 
 /// Sum over `scores` of the truth scores below plus those not above, by comparing every pair. Minus infinity adds nothing.
