@@ -17,7 +17,10 @@ use std::sync::{Mutex, PoisonError};
 const ROWS_OF_A_BLOCK: usize = 32 << 20;
 
 /// A scorer prepares the items for each block anew, so more users share that work; beyond this number it hardly matters.
-const LARGEST_BLOCK: usize = 252;
+const LARGEST_BLOCK: usize = 1024;
+
+/// With estimates items are prepared once, and what is kept of the rows of a block should stay in the second-level cache.
+const LARGEST_SCREENED_BLOCK: usize = 256;
 
 /// Users from which on estimates pay: before, all items are prepared for them.
 const USERS_TO_SCREEN: usize = 64;
@@ -49,7 +52,8 @@ pub(crate) trait Visitor: Sync {
     /// Bytes of one [`Visitor::Row`], about.
     fn row_bytes(&self) -> usize;
 
-    /// About how many items of a row it must know the score of, where estimates will do for the others.
+    /// About how many items of a row it must know the score of, where estimates will do for the others; `None` where they
+    /// will not, or are not worth while.
     fn needs(&self) -> Option<usize>;
 
     /// For a thread that begins.
@@ -113,15 +117,15 @@ impl Pass<'_> {
         width: usize,
     ) -> Result<Vec<V::Thread>, Error> {
         let users = self.users;
-        let threads = rayon::current_num_threads();
-        let block = self.block.unwrap_or_else(|| block_size(users.len(), threads, visitor.row_bytes()));
-        let block = block.clamp(1, users.len().max(1));
-        let queue = Mutex::new(users.chunks(block).zip(out.chunks_mut(block * width)).enumerate());
-        let take = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-
         let few = visitor.needs().is_some_and(|needed| needed * ITEMS_TO_SCREEN <= self.scorer.items());
         let screen = if few && users.len() >= USERS_TO_SCREEN { self.scorer.screen() } else { None };
         let screen = screen.as_deref();
+        let threads = rayon::current_num_threads();
+        let most = if screen.is_some() { LARGEST_SCREENED_BLOCK } else { LARGEST_BLOCK };
+        let block = self.block.unwrap_or_else(|| block_size(users.len(), threads, visitor.row_bytes()).min(most));
+        let block = block.clamp(1, users.len().max(1));
+        let queue = Mutex::new(users.chunks(block).zip(out.chunks_mut(block * width)).enumerate());
+        let take = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
 
         let work = |_| -> Result<Option<V::Thread>, (usize, Error)> {
             // A thread that comes too late for any block allocates nothing.

@@ -1,8 +1,10 @@
 //! What several tests share: made-up tables and the slow, obvious ranking.
 
-use crate::Scorer;
 use crate::selection::EXCLUDED;
+use crate::{Margin, Scorer, Screen, VisitEstimates};
 use onebp_data::random::{Purpose, Random};
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// A table `[rows, dim]` of standard normal numbers.
 pub(crate) fn table(rows: usize, dim: usize, seed: u64) -> Vec<f32> {
@@ -41,6 +43,60 @@ impl Scorer for Scores {
                 visit(row, first, &mut start.to_vec());
             }
         }
+    }
+}
+
+/// Another scorer, of which estimates are within `radius` of the scores; refused for users from `refused` on. Counts what it
+/// is asked for.
+pub(crate) struct Vague<'a> {
+    pub(crate) scorer: &'a dyn Scorer,
+    pub(crate) radius: f32,
+    pub(crate) refused: u32,
+    pub(crate) pairs: AtomicUsize,
+    pub(crate) rows: AtomicUsize,
+}
+
+impl Scorer for Vague<'_> {
+    fn users(&self) -> usize {
+        self.scorer.users()
+    }
+
+    fn items(&self) -> usize {
+        self.scorer.items()
+    }
+
+    fn scores(&self, users: &[u32], visit: &mut crate::Visit<'_>) {
+        self.rows.fetch_add(users.len(), Relaxed);
+        self.scorer.scores(users, visit);
+    }
+
+    fn pairs(&self, user: u32, items: &[u32], out: &mut [f32]) {
+        self.pairs.fetch_add(items.len(), Relaxed);
+        self.scorer.pairs(user, items, out);
+    }
+
+    fn screen(&self) -> Option<Box<dyn Screen + '_>> {
+        Some(Box::new(VagueScreen(self)))
+    }
+}
+
+struct VagueScreen<'a>(&'a Vague<'a>);
+
+impl Screen for VagueScreen<'_> {
+    fn estimates(&self, users: &[u32], visit: &mut VisitEstimates<'_>) -> bool {
+        let Vague { scorer, radius, refused, .. } = *self.0;
+        if users.iter().any(|&user| user >= refused) {
+            return false;
+        }
+        let weight = |item: usize| [0.0, 0.3, 1.0][item % 3];
+        scorer.scores(users, &mut |row, first, scores| {
+            let weights: Vec<f32> = (first..first + scores.len()).map(weight).collect();
+            for (at, score) in scores.iter_mut().enumerate() {
+                *score += [-0.99, 0.5, 0.0, 0.9][(row + first + at) % 4] * radius * weights[at];
+            }
+            visit(row, first, scores, Margin { radius, weights: &weights });
+        });
+        true
     }
 }
 
