@@ -20,7 +20,8 @@ const ROWS_OF_A_BLOCK: usize = 32 << 20;
 const LARGEST_BLOCK: usize = 1024;
 
 /// With estimates items are prepared once, and what is kept of the rows of a block should stay in the second-level cache.
-const LARGEST_SCREENED_BLOCK: usize = 256;
+/// Groups of six fill it.
+const LARGEST_SCREENED_BLOCK: usize = 252;
 
 /// Users from which on estimates pay: before, all items are prepared for them.
 const USERS_TO_SCREEN: usize = 64;

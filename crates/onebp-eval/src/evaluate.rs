@@ -57,7 +57,7 @@ impl Evaluation {
 ///
 /// A report holds every metric asked for, but no `AUC` where no user has both a truth item and another candidate. Memory:
 /// 8 bytes a user and metric, and for each thread 4 bytes an item and cutoff and one block of users: 16 bytes for each
-/// user and rank of the longest list, 4 for each truth item, and what the scorer needs.
+/// user and rank of the longest list, 4 for each truth item, and what the scorer needs, for estimates as well.
 ///
 /// # Errors
 /// [`Error::Cutoffs`], [`Error::Shape`] where a shape above does not hold, [`Error::NoTruth`], [`Error::TruthIsSeen`]

@@ -2,6 +2,7 @@
 //!
 //! [`rank`] lists the best unseen items of users, [`evaluate`] measures such lists against held-out items, [`measure`]
 //! those that somebody else made. The first two take any [`Scorer`] and never hold more than a tile of scores per thread.
+//! Where a scorer has estimates ([`Screen`]), only scores that a result depends on are computed.
 //! All run on the threads of the current rayon pool and return bitwise the same result for any number of threads and any
 //! block size.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
