@@ -63,8 +63,8 @@ impl Scorer for BestProduct<'_> {
     }
 
     /// Memory: that of [`DotProduct`]; with several vectors what waits for the others, as for scores.
-    fn screen(&self) -> Option<Box<dyn Screen + '_>> {
-        let vectors = self.vectors.screen()?;
+    fn screen(&self, compared: f64) -> Option<Box<dyn Screen + '_>> {
+        let vectors = self.vectors.screen(compared)?;
         Some(if self.count == 1 { vectors } else { Box::new(BestEstimates { product: self, vectors }) })
     }
 }
@@ -160,7 +160,7 @@ mod tests {
         let (users, items): (Vec<f32>, Vec<f32>) =
             ((0..5 * 3 * 4).map(|at| value(at, 0.7)).collect(), (0..300 * 4).map(|at| value(at, 1.3)).collect());
         let scorer = BestProduct::new(&users, &items, 4, 3).unwrap();
-        let Some(screen) = scorer.screen() else { return println!("skipped: this processor has no estimates") };
+        let Some(screen) = scorer.screen(0.0) else { return println!("skipped: this processor has no estimates") };
         let asked = [4, 0, 2];
         let scores = all_scores(&scorer, &asked);
         let mut read = [0; 3];

@@ -41,6 +41,14 @@ pub(crate) struct Piece<'a> {
     pub(crate) margin: Option<Margin<'a>>,
 }
 
+/// Which scores a visitor must know.
+pub(crate) struct Needs {
+    /// Items of a row that are kept, with their scores.
+    pub(crate) kept: usize,
+    /// Scores that each score of a row is compared with, on average, besides those that are kept.
+    pub(crate) compared: f64,
+}
+
 /// What happens to the rows of scores.
 pub(crate) trait Visitor: Sync {
     /// What a thread carries from user to user.
@@ -53,9 +61,8 @@ pub(crate) trait Visitor: Sync {
     /// Bytes of one [`Visitor::Row`], about.
     fn row_bytes(&self) -> usize;
 
-    /// About how many items of a row it must know the score of, where estimates will do for the others; `None` where they
-    /// will not, or are not worth while.
-    fn needs(&self) -> Option<usize>;
+    /// What it must know, where estimates will do for the rest; `None` where they will not, or are not worth while.
+    fn needs(&self) -> Option<Needs>;
 
     /// For a thread that begins.
     fn thread(&self) -> Self::Thread;
@@ -118,8 +125,8 @@ impl Pass<'_> {
         width: usize,
     ) -> Result<Vec<V::Thread>, Error> {
         let users = self.users;
-        let few = visitor.needs().is_some_and(|needed| needed * ITEMS_TO_SCREEN <= self.scorer.items());
-        let screen = if few && users.len() >= USERS_TO_SCREEN { self.scorer.screen() } else { None };
+        let few = |needs: &Needs| needs.kept * ITEMS_TO_SCREEN <= self.scorer.items() && users.len() >= USERS_TO_SCREEN;
+        let screen = visitor.needs().filter(few).and_then(|needs| self.scorer.screen(needs.compared));
         let screen = screen.as_deref();
         let threads = rayon::current_num_threads();
         let most = if screen.is_some() { LARGEST_SCREENED_BLOCK } else { LARGEST_BLOCK };
@@ -296,7 +303,7 @@ mod tests {
         fn row(&self) -> Vec<f32> {
             vec![f32::NAN; 2]
         }
-        fn needs(&self) -> Option<usize> {
+        fn needs(&self) -> Option<Needs> {
             None
         }
         fn start(&self, row: &mut Vec<f32>, _: u32) {

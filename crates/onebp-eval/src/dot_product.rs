@@ -113,8 +113,8 @@ impl Scorer for DotProduct<'_> {
     }
 
     /// Memory: the items once more, in 16 bits.
-    fn screen(&self) -> Option<Box<dyn Screen + '_>> {
-        Screened::new(*self).map(|screen| Box::new(screen) as _)
+    fn screen(&self, compared: f64) -> Option<Box<dyn Screen + '_>> {
+        Screened::new(*self, compared).map(|screen| Box::new(screen) as _)
     }
 }
 

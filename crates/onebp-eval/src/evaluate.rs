@@ -8,7 +8,7 @@
 //! neither threads nor block size can change a bit of the report.
 
 use crate::auc::{Auc, auc};
-use crate::blocks::{Pass, Piece, Visitor};
+use crate::blocks::{Needs, Pass, Piece, Visitor};
 use crate::metrics::{ACCURACY, Discounts, accuracy, coverage, gini, mean_popularity};
 use crate::selection::Selection;
 use crate::{Error, PerUser, Report, Scorer};
@@ -224,9 +224,9 @@ impl<'a> Measure<'a> {
     }
 }
 
-/// Truth items of a user, on average, up to which AUC is worth estimates: around each of them are items whose scores must
-/// be known. (Measured on Zen 4: with 7 it takes .8 of the time at d 64 and .6 at d 1024, with 33 it takes 1.1 at d 64 to 512.)
-const TRUTH_TO_SCREEN: usize = 16;
+/// Truth items of a user, on average, up to which AUC is worth estimates: with more, comparing takes longer than products.
+/// (Measured on Zen 4: with 7, Gowalla, it takes .8 of the time at d 64, with 33, ML-1M, 1.1 at d 64 to 512.)
+const TRUTH_TO_SCREEN: f64 = 16.0;
 
 /// A measurement of what the scores of a scorer rank.
 struct Scored<'a> {
@@ -243,11 +243,11 @@ impl Visitor for Scored<'_> {
         Selection::bytes(self.measure.longest)
     }
 
-    fn needs(&self) -> Option<usize> {
+    fn needs(&self) -> Option<Needs> {
         let Measure { truth, layout, longest, .. } = self.measure;
         let users = (0..truth.rows() as u32).filter(|&user| !truth.row(user).is_empty()).count();
-        let few = layout.auc == 0 || truth.len() <= users * TRUTH_TO_SCREEN;
-        few.then_some(*longest)
+        let compared = if layout.auc == 0 { 0.0 } else { truth.len() as f64 / users as f64 };
+        (compared <= TRUTH_TO_SCREEN).then_some(Needs { kept: *longest, compared })
     }
 
     fn thread(&self) -> Thread {

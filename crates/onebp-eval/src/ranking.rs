@@ -3,7 +3,7 @@
 //! Candidates of user u are all N items but those in `seen`. They are ordered by score descending, then item id
 //! ascending. A user with fewer than k candidates gets all of them.
 
-use crate::blocks::{Pass, Piece, Visitor};
+use crate::blocks::{Needs, Pass, Piece, Visitor};
 use crate::selection::Selection;
 use crate::{Error, Scorer};
 use onebp_data::Csr;
@@ -76,8 +76,8 @@ impl Visitor for Best<'_> {
         Selection::bytes(self.k)
     }
 
-    fn needs(&self) -> Option<usize> {
-        Some(self.k)
+    fn needs(&self) -> Option<Needs> {
+        Some(Needs { kept: self.k, compared: 0.0 })
     }
 
     fn thread(&self) {}

@@ -65,8 +65,9 @@ pub trait Scorer: Sync {
     }
 
     /// Prepares estimates for many users, on the threads of the current rayon pool. `None` where there are none, or none
-    /// that take less time than scores.
-    fn screen(&self) -> Option<Box<dyn Screen + '_>> {
+    /// that take less time than scores if each is compared with so many others, `compared`, besides the best of its row.
+    fn screen(&self, compared: f64) -> Option<Box<dyn Screen + '_>> {
+        let _ = compared;
         None
     }
 }

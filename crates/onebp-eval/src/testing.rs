@@ -75,7 +75,7 @@ impl Scorer for Vague<'_> {
         self.scorer.pairs(user, items, out);
     }
 
-    fn screen(&self) -> Option<Box<dyn Screen + '_>> {
+    fn screen(&self, _: f64) -> Option<Box<dyn Screen + '_>> {
         Some(Box::new(VagueScreen(self)))
     }
 }
