@@ -133,11 +133,15 @@ mod tests {
     use super::*;
     use crate::testing::all_scores;
 
+    /// Five users with three vectors of four numbers, and 300 items.
+    fn tables() -> (Vec<f32>, Vec<f32>) {
+        let value = |at: usize, step: f32| ((at as f32) * step).sin();
+        ((0..5 * 3 * 4).map(|at| value(at, 0.7)).collect(), (0..300 * 4).map(|at| value(at, 1.3)).collect())
+    }
+
     #[test]
     fn the_best_vector_counts() {
-        let value = |at: usize, step: f32| ((at as f32) * step).sin();
-        let (users, items): (Vec<f32>, Vec<f32>) =
-            ((0..5 * 3 * 4).map(|at| value(at, 0.7)).collect(), (0..300 * 4).map(|at| value(at, 1.3)).collect());
+        let (users, items) = tables();
         let scorer = BestProduct::new(&users, &items, 4, 3).unwrap();
         let single = DotProduct::new(&users, &items, 4).unwrap();
         assert_eq!((scorer.users(), scorer.items()), (5, 300));
@@ -156,9 +160,7 @@ mod tests {
 
     #[test]
     fn estimates_are_of_the_best_vector() {
-        let value = |at: usize, step: f32| ((at as f32) * step).sin();
-        let (users, items): (Vec<f32>, Vec<f32>) =
-            ((0..5 * 3 * 4).map(|at| value(at, 0.7)).collect(), (0..300 * 4).map(|at| value(at, 1.3)).collect());
+        let (users, items) = tables();
         let scorer = BestProduct::new(&users, &items, 4, 3).unwrap();
         let Some(screen) = scorer.screen(0.0) else { return println!("skipped: this processor has no estimates") };
         let asked = [4, 0, 2];

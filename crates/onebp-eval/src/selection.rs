@@ -67,13 +67,18 @@ impl Selection {
     }
 
     /// A threshold for the beginning of a row, where nearly every score would be above the best so far. The largest score
-    /// of each of at least 2k classes is that of a different item, so k items are not below the k-th largest of these.
+    /// of each class is that of a different item, so k items are not below the k-th largest of these. There are at least 2k
+    /// classes, or one for each score.
     #[inline(always)]
     fn first_threshold(&self, piece: &Piece<'_>) -> f32 {
-        let mut largest = vec![[EXCLUDED; CHUNK]; (2 * self.k).div_ceil(CHUNK)];
-        let classes = largest.len();
+        let chunks = piece.scores.as_chunks().0;
+        let classes = (2 * self.k).div_ceil(CHUNK).min(chunks.len());
+        if self.k > classes * CHUNK {
+            return EXCLUDED;
+        }
+        let mut largest = vec![[EXCLUDED; CHUNK]; classes];
         let downwards = piece.margin.map(|margin| Margin { radius: -margin.radius, ..margin });
-        for (at, scores) in piece.scores.as_chunks().0.iter().enumerate() {
+        for (at, scores) in chunks.iter().enumerate() {
             let scores = raised(scores, downwards, at);
             for (largest, score) in largest[at % classes].iter_mut().zip(scores) {
                 *largest = if score > *largest { score } else { *largest };
@@ -271,9 +276,10 @@ mod tests {
     fn scores_come_back() {
         let mut selection = Selection::new(5);
         let scores = [1.5, -0.0, f32::MAX, f32::MIN, -f32::MIN_POSITIVE / 4.0];
-        let bits: Vec<_> =
-            read(&mut selection, &scores, 2, None).into_iter().map(|(item, score)| (item, score.to_bits())).collect();
-        let expected = [(2, f32::MAX), (0, 1.5), (1, 0.0), (4, -f32::MIN_POSITIVE / 4.0), (3, f32::MIN)];
+        let scorer = Scores { table: scores.to_vec(), items: scores.len() };
+        selection.read(Piece { user: 0, first: 7, scores: &scores, margin: None }, &scorer);
+        let bits: Vec<_> = selection.best(&scorer, 0).map(|(item, score)| (item, score.to_bits())).collect();
+        let expected = [(9, f32::MAX), (7, 1.5), (8, 0.0), (11, -f32::MIN_POSITIVE / 4.0), (10, f32::MIN)];
         assert_eq!(bits, expected.map(|(item, score)| (item, score.to_bits())));
     }
 

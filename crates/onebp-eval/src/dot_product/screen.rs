@@ -72,9 +72,9 @@ impl<'a> Screened<'a> {
         let (mut scales, mut weights) = (vec![0.0; places], vec![0.0; places]);
         let bounds = Bounds::new(dim);
         let rows = dot.items.par_chunks(PANEL * dim);
-        let places = panels.par_chunks_mut(PANEL * dim.div_ceil(2));
+        let packed = panels.par_chunks_mut(PANEL * dim.div_ceil(2));
         let of_rows = scales.par_chunks_mut(PANEL).zip(weights.par_chunks_mut(PANEL));
-        let fits = rows.zip(places).zip(of_rows).all(|((rows, panel), (scales, weights))| {
+        let fits = rows.zip(packed).zip(of_rows).all(|((rows, panel), (scales, weights))| {
             let mut integers = Vec::with_capacity(dim);
             rows.chunks_exact(dim).enumerate().all(|(place, row)| {
                 let Some(row) = Quantized::new(row, &mut integers) else { return false };
