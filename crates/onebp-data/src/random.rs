@@ -49,20 +49,23 @@ pub enum Purpose {
 /// All random numbers of one seed and purpose.
 #[derive(Clone, Copy, Debug)]
 pub struct Random {
-    key: [u32; 2],
+    keys: Keys,
     purpose: Purpose,
 }
+
+/// The keys of the ten rounds of Philox4x32-10.
+type Keys = [[u32; 2]; 10];
 
 impl Random {
     /// Numbers for `purpose` under `seed`.
     pub fn new(seed: u64, purpose: Purpose) -> Self {
-        Self { key: [seed as u32, (seed >> 32) as u32], purpose }
+        Self { keys: keys([seed as u32, (seed >> 32) as u32]), purpose }
     }
 
     /// The 128 bits at (`epoch`, `position`, `draw`). `position` must stay below 2^56.
     #[inline]
     pub fn block(&self, epoch: u32, position: u64, draw: u32) -> [u32; 4] {
-        philox4x32_10(self.counter(epoch, position, draw), self.key)
+        philox(Scalar, self.counter(epoch, position, draw), &self.keys)
     }
 
     /// The counter of a block.
@@ -77,12 +80,13 @@ impl Random {
     /// words and so on.
     #[inline(always)]
     pub fn lanes<S: Simd>(&self, simd: S, epoch: u32, position: u64, draw: u32) -> [S::u32s; 4] {
-        let (mut low, mut top) = ([0; MOST_LANES], [0; MOST_LANES]);
-        for lane in 0..S::U32_LANES {
-            [_, low[lane], _, top[lane]] = self.counter(epoch, position + lane as u64, draw);
-        }
-        let (low, top) = (simd.partial_load_u32s(&low), simd.partial_load_u32s(&top));
-        philox(simd, [simd.splat_u32s(draw), low, simd.splat_u32s(epoch), top], self.key)
+        let [_, low, _, top] = self.counter(epoch, position, draw);
+        let first = simd.splat_u32s(low);
+        let low = simd.add_u32s(first, lane_numbers::<S>());
+        // The upper bits of the position are above the purpose.
+        let carried = simd.splat_u32s(top.wrapping_add(1 << 8));
+        let top = simd.select_u32s(simd.less_than_u32s(low, first), carried, simd.splat_u32s(top));
+        philox(simd, [simd.splat_u32s(draw), low, simd.splat_u32s(epoch), top], &self.keys)
     }
 
     /// 64 random bits.
@@ -198,18 +202,12 @@ impl WithSimd for FillBlocks<'_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { random, at: (epoch, position, mut draw), blocks } = self;
         for blocks in blocks.chunks_mut(S::U32_LANES) {
-            let [_, low, _, top] = random.counter(epoch, position, draw);
-            let mut draws = [0; MOST_LANES];
-            for lane in &mut draws {
-                *lane = draw;
-                draw = draw.wrapping_add(1);
-            }
-            draw = draws[0].wrapping_add(S::U32_LANES as u32);
-            let [low, epoch, top] = [simd.splat_u32s(low), simd.splat_u32s(epoch), simd.splat_u32s(top)];
-            let words = philox(simd, [simd.partial_load_u32s(&draws), low, epoch, top], random.key);
+            let [first, low, epoch, top] = random.counter(epoch, position, draw).map(|word| simd.splat_u32s(word));
+            draw = draw.wrapping_add(S::U32_LANES as u32);
+            let draws = simd.add_u32s(first, lane_numbers::<S>());
+            let words = philox(simd, [draws, low, epoch, top], &random.keys);
             for word in 0..4 {
-                let mut lanes = [0; MOST_LANES];
-                simd.partial_store_u32s(&mut lanes, words[word]);
+                let lanes = lanes_of::<S>(words[word]);
                 for (block, lane) in blocks.iter_mut().zip(lanes) {
                     block[word] = lane;
                 }
@@ -218,21 +216,41 @@ impl WithSimd for FillBlocks<'_> {
     }
 }
 
+/// The lanes of a vector, in an array that is long enough for the widest one.
+#[inline(always)]
+pub fn lanes_of<S: Simd>(vector: S::u32s) -> [u32; MOST_LANES] {
+    let mut lanes = [0; MOST_LANES];
+    S::as_mut_simd_u32s(&mut lanes).0[0] = vector;
+    lanes
+}
+
+/// A vector of 0, 1, 2 and so on.
+#[inline(always)]
+fn lane_numbers<S: Simd>() -> S::u32s {
+    const NUMBERS: [u32; MOST_LANES] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
+    S::as_simd_u32s(&NUMBERS).0[0]
+}
+
 /// One Philox4x32 block with ten rounds.
 #[inline]
 pub fn philox4x32_10(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
-    philox(Scalar, counter, key)
+    philox(Scalar, counter, &keys(key))
+}
+
+/// The keys of all rounds from that of the first.
+fn keys(first: [u32; 2]) -> Keys {
+    const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
+    std::array::from_fn(|round| {
+        let of_round = |word: usize| first[word].wrapping_add(WEYL[word].wrapping_mul(round as u32));
+        [of_round(0), of_round(1)]
+    })
 }
 
 /// Philox4x32 blocks with ten rounds, one in each lane.
 #[inline(always)]
-fn philox<S: Simd>(simd: S, mut counter: [S::u32s; 4], mut key: [u32; 2]) -> [S::u32s; 4] {
+fn philox<S: Simd>(simd: S, mut counter: [S::u32s; 4], keys: &Keys) -> [S::u32s; 4] {
     const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
-    const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
-    for round in 0..10 {
-        if round > 0 {
-            key = [key[0].wrapping_add(WEYL[0]), key[1].wrapping_add(WEYL[1])];
-        }
+    for key in keys {
         let (a_low, a_high) = simd.widening_mul_u32s(simd.splat_u32s(MULTIPLIERS[0]), counter[0]);
         let (b_low, b_high) = simd.widening_mul_u32s(simd.splat_u32s(MULTIPLIERS[1]), counter[2]);
         let first = simd.xor_u32s(simd.xor_u32s(b_high, counter[1]), simd.splat_u32s(key[0]));
@@ -274,10 +292,7 @@ mod tests {
         type Output = Vec<[u32; 4]>;
         #[inline(always)]
         fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
-            let mut lanes = [[0; MOST_LANES]; 4];
-            for (lanes, words) in lanes.iter_mut().zip(self.0.lanes(simd, self.1, self.2, self.3)) {
-                simd.partial_store_u32s(lanes, words);
-            }
+            let lanes = self.0.lanes(simd, self.1, self.2, self.3).map(|words| lanes_of::<S>(words));
             (0..S::U32_LANES).map(|lane| lanes.map(|lanes| lanes[lane])).collect()
         }
     }

@@ -192,6 +192,8 @@ impl Epoch<'_> {
         let width = self.batches.width();
         batch.users.clear();
         batch.users.extend(rows.iter().map(|&(user, _)| user));
+        batch.positives.clear();
+        batch.positives.extend(rows.iter().map(|&(_, item)| item));
         batch.items.resize(rows.len() * width, 0);
         batch.weights.resize(rows.len(), 0.0);
         batch.keep = self.batches.keep;

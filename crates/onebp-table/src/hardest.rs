@@ -111,6 +111,7 @@ impl Chosen {
         let Keep { positives, negatives, .. } = keep;
         let chosen = &mut self.batch;
         chosen.users.clone_from(&batch.users);
+        chosen.positives.clone_from(&batch.positives);
         chosen.weights.clone_from(&batch.weights);
         chosen.touched_users.clone_from(&batch.touched_users);
         chosen.items.resize(batch.len() * (positives + negatives), 0);

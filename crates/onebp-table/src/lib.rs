@@ -22,6 +22,7 @@ mod ranking;
 mod score;
 mod sparse;
 mod table;
+mod total;
 mod touched;
 
 pub use aggregation::{Aggregation, Duplicates};

@@ -69,6 +69,9 @@ struct Group {
 /// A table with more rows than this for each place is not looked through for the rows that were seen: sorting is faster.
 const SPARSE: usize = 1024;
 
+/// A table with no more rows than this for each place is looked through row by row: most of them were seen.
+const DENSE: usize = 2;
+
 impl Grouping {
     /// For a table of `rows` rows.
     pub fn new(rows: usize) -> Self {
@@ -77,8 +80,53 @@ impl Grouping {
 
     /// Groups `rows` `[R]`, each below the number of rows of the table, into `touched`, whose memory is used again.
     pub fn group(&mut self, rows: &[u32], touched: &mut Touched) {
-        let Touched { rows: distinct, starts, places, slots, rest } = touched;
-        distinct.clear();
+        touched.rows.clear();
+        touched.starts.clear();
+        let dense = self.rows.len() <= DENSE * rows.len();
+        if dense {
+            self.find_among_all(rows, touched);
+        } else {
+            self.find(rows, touched);
+        }
+        let Touched { rows: distinct, places, slots, rest, .. } = touched;
+        places.resize(rows.len(), 0);
+        slots.resize(rows.len(), 0);
+        for (place, (&row, slot)) in rows.iter().zip(slots).enumerate() {
+            let group = &mut self.rows[row as usize];
+            places[group.places as usize] = place as u32;
+            group.places += 1;
+            *slot = group.slot;
+        }
+        if dense {
+            self.rows.fill(Group::default());
+        } else {
+            distinct.iter().for_each(|&row| self.rows[row as usize].places = 0);
+        }
+        rest.clear();
+        rest.resize(distinct.len(), 0);
+    }
+
+    /// Finds the distinct rows and where their places begin, of all rows of the table: without a guess of the CPU which of them
+    /// were seen.
+    fn find_among_all(&mut self, rows: &[u32], Touched { rows: distinct, starts, .. }: &mut Touched) {
+        rows.iter().for_each(|&row| self.rows[row as usize].places += 1);
+        distinct.resize(self.rows.len(), 0);
+        starts.resize(self.rows.len() + 1, 0);
+        let (mut slot, mut end) = (0, 0);
+        for (row, group) in self.rows.iter_mut().enumerate() {
+            let places = std::mem::replace(&mut group.places, end);
+            group.slot = slot as u32;
+            (distinct[slot], starts[slot]) = (row as u32, end);
+            slot += usize::from(places > 0);
+            end += places;
+        }
+        starts[slot] = end;
+        distinct.truncate(slot);
+        starts.truncate(slot + 1);
+    }
+
+    /// Finds the distinct rows and where their places begin.
+    fn find(&mut self, rows: &[u32], Touched { rows: distinct, starts, .. }: &mut Touched) {
         if self.rows.len() / SPARSE > rows.len() {
             distinct.extend_from_slice(rows);
             distinct.sort_unstable();
@@ -96,7 +144,6 @@ impl Grouping {
                 }
             }
         }
-        starts.clear();
         let mut end = 0;
         for (slot, &row) in distinct.iter().enumerate() {
             let group = &mut self.rows[row as usize];
@@ -105,19 +152,6 @@ impl Grouping {
             group.slot = slot as u32;
         }
         starts.push(end);
-        places.resize(rows.len(), 0);
-        slots.resize(rows.len(), 0);
-        for (place, (&row, slot)) in rows.iter().zip(slots).enumerate() {
-            let group = &mut self.rows[row as usize];
-            places[group.places as usize] = place as u32;
-            group.places += 1;
-            *slot = group.slot;
-        }
-        for &row in &*distinct {
-            self.rows[row as usize].places = 0;
-        }
-        rest.clear();
-        rest.resize(distinct.len(), 0);
     }
 }
 
@@ -130,7 +164,7 @@ mod tests {
         #[test]
         fn every_place_once_under_its_row(
             batches in prop::collection::vec(prop::collection::vec(0u32..20, 0..60), 1..4),
-            rows in prop::sample::select(vec![20, 200_000]),
+            rows in prop::sample::select(vec![20, 1000, 200_000]),
         ) {
             let mut grouping = Grouping::new(rows);
             let mut touched = Touched::default();

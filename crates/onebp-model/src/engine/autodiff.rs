@@ -145,16 +145,15 @@ impl Autodiff {
 
     /// Lets a tower follow the other one over the pairs of a batch.
     fn follow(&self, batch: &Batch, users: Tensor<2>, items: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
-        let positives: Vec<u32> = batch.positives().collect();
         match self.update.follow() {
             Follow::Neither => (users, items),
             Follow::Users(aggregation) => {
-                let towards = items.clone().select(0, ids(&positives, &self.device));
+                let towards = items.clone().select(0, ids(&batch.positives, &self.device));
                 (aggregate(users, &batch.touched_users, &aggregation, towards), items)
             }
             Follow::Items(aggregation) => {
                 let mut touched = Touched::default();
-                Grouping::new(items.dims()[0]).group(&positives, &mut touched);
+                Grouping::new(items.dims()[0]).group(&batch.positives, &mut touched);
                 let towards = users.clone().select(0, ids(&batch.users, &self.device));
                 (users, aggregate(items, &touched, &aggregation, towards))
             }

@@ -65,7 +65,7 @@ pub(super) fn column(values: Vec<f32>, device: &Device) -> Tensor<2> {
 
 /// Shares of a batch's rows in the mean loss, `[B, 1]`.
 pub(super) fn shares(batch: &Batch, device: &Device) -> Tensor<2> {
-    column(batch.weights.iter().map(|weight| weight * batch.share()).collect(), device)
+    column(batch.shares().collect(), device)
 }
 
 /// Shares of a batch's rows in a mean over its distinct users, `[B, 1]`.

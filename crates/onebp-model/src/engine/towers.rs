@@ -43,15 +43,14 @@ impl<E: Embedding> Towers<E> {
 
     /// Lets a tower follow the other one over the pairs of a batch.
     pub fn follow(&mut self, follow: Follow, batch: &Batch) -> Result<(), Error> {
-        let positives: Vec<u32> = batch.positives().collect();
         match follow {
             Follow::Neither => Ok(()),
             Follow::Users(aggregation) => {
-                Ok(self.users.aggregate(&batch.touched_users, &aggregation, &mut self.items, &positives)?)
+                Ok(self.users.aggregate(&batch.touched_users, &aggregation, &mut self.items, &batch.positives)?)
             }
             Follow::Items(aggregation) => {
                 let (grouping, touched) = &mut self.positives;
-                grouping.group(&positives, touched);
+                grouping.group(&batch.positives, touched);
                 Ok(self.items.aggregate(touched, &aggregation, &mut self.users, &batch.users)?)
             }
         }

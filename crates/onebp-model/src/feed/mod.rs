@@ -223,9 +223,8 @@ mod tests {
             let mut found = [false; 3];
             while let Some(batch) = feed.take() {
                 found[0] |= batch.touched_users.rest.iter().any(|rest| *rest > 0);
-                let positives: Vec<u32> = batch.positives().collect();
                 for (row, rest) in batch.touched_items.rows.iter().zip(&batch.touched_items.rest) {
-                    found[if positives.contains(row) { 1 } else { 2 }] |= *rest > 0;
+                    found[if batch.positives.contains(row) { 1 } else { 2 }] |= *rest > 0;
                 }
             }
             let expected = match followed {

@@ -9,7 +9,7 @@ use super::{Proposal, below};
 use crate::{Error, error::within};
 use onebp_data::{
     Csr,
-    random::{MOST_LANES, Words},
+    random::{Words, lanes_of},
 };
 use pulp::Simd;
 use rand_core::TryRng;
@@ -67,12 +67,11 @@ impl<'a> Interactions<'a> {
     /// The item that each of `words` draws; 0 in `sound` where one word may not be enough.
     #[inline(always)]
     pub(super) fn of_words<S: Simd>(&self, simd: S, words: S::u32s, sound: &mut S::u32s) -> S::u32s {
-        let mut lanes = [0; MOST_LANES];
-        simd.partial_store_u32s(&mut lanes, below(simd, words, self.items.len() as u32, sound));
+        let mut lanes = lanes_of::<S>(below(simd, words, self.items.len() as u32, sound));
         for lane in &mut lanes[..S::U32_LANES] {
             *lane = self.items[*lane as usize];
         }
-        simd.partial_load_u32s(&lanes)
+        S::as_simd_u32s(&lanes).0[0]
     }
 
     /// The item's weight.

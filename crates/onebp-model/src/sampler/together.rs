@@ -5,7 +5,7 @@
 //! and S of them are not the user's, these are what drawing one by one gives; other rows are drawn one by one.
 
 use super::{Proposal, Static, rejection::rejects};
-use onebp_data::random::MOST_LANES;
+use onebp_data::random::{MOST_LANES, lanes_of};
 use pulp::{Arch, Simd, WithSimd};
 
 impl Static<'_> {
@@ -120,11 +120,9 @@ fn candidates<S: Simd, const N: usize>(
         for before in 0..at {
             sound = simd.min_u32s(sound, simd.xor_u32s(items[at], items[before]));
         }
-        simd.partial_store_u32s(&mut lanes[at], items[at]);
+        lanes[at] = lanes_of::<S>(items[at]);
     }
-    let mut sound_lanes = [0; MOST_LANES];
-    simd.partial_store_u32s(&mut sound_lanes, sound);
-    (lanes, sound_lanes)
+    (lanes, lanes_of::<S>(sound))
 }
 
 #[cfg(test)]

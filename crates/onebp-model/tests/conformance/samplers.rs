@@ -39,7 +39,8 @@ fn rows(sampler: Sampler, negatives: usize, train: &Csr, tables: &Tables, epoch:
         let chosen = with::<HostTable>(&batch, tables, &device);
         assert_eq!(chosen, with::<PortableTable>(&batch, tables, &device), "{sampler:?}");
         assert_eq!((chosen.len(), chosen.width()), (batch.len(), 1 + negatives));
-        assert!(chosen.positives().eq(batch.positives()));
+        assert_eq!(chosen.positives, batch.positives);
+        assert!(chosen.items.chunks(chosen.width()).map(|row| row[0]).eq(chosen.positives.iter().copied()));
         let rows = batch.items.chunks(batch.width()).zip(chosen.items.chunks(1 + negatives)).enumerate();
         let row = |(row, (pool, chosen)): (usize, (&[u32], &[u32]))| Row {
             user: batch.users[row],

@@ -32,8 +32,7 @@ pub struct CubeInfoNce {
     factors: Scratch,
     staged: Option<(usize, Parts)>,
     losses: Losses,
-    /// The chosen items of a batch, and their groups.
-    positives: Vec<u32>,
+    /// Groups the chosen items of a batch.
     grouping: Option<Grouping>,
     touched_positives: Touched,
     traffic: Traffic,
@@ -128,8 +127,7 @@ impl CubeInfoNce {
         ];
         let user_ids = plan.ids(&batch.users, users.rows())?;
         let item_ids = plan.ids(&batch.items, items.rows())?;
-        let share = batch.share();
-        let shares = plan.floats(batch.weights.iter().map(|weight| weight * share));
+        let shares = plan.floats(batch.shares());
         let head = ScoresHead { count: rows as u32, users: user_ids, items: item_ids, shares, losses: slot };
         let scores = plan.head(head.words());
 
@@ -157,10 +155,8 @@ impl CubeInfoNce {
                 following = Some(users.plan_following(touched, user_groups, aggregation, others, &mut plan));
             }
             Follow::Items(aggregation) => {
-                self.positives.clear();
-                self.positives.extend(batch.positives());
                 let grouping = self.grouping.get_or_insert_with(|| Grouping::new(items.rows()));
-                grouping.group(&self.positives, &mut self.touched_positives);
+                grouping.group(&batch.positives, &mut self.touched_positives);
                 let groups = plan.groups(&self.touched_positives, items.rows(), rows)?;
                 let touched = &self.touched_positives;
                 following = Some(items.plan_following(touched, groups, aggregation, (user_ids, 1), &mut plan));
@@ -186,7 +182,6 @@ impl FusedStep for CubeInfoNce {
             factors: Scratch::default(),
             staged: None,
             losses: Losses::default(),
-            positives: Vec::new(),
             grouping: None,
             touched_positives: Touched::default(),
             traffic: Traffic::default(),

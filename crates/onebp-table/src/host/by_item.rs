@@ -22,8 +22,9 @@ pub struct ItemScores<'a, O> {
 impl<O: Outlet> RowWork for ItemScores<'_, O> {
     #[inline(always)]
     fn run<S: Simd>(&self, simd: S, range: Range<usize>, scratch: &mut [f32]) {
-        let Scores { batch, users, items, factors, chosen, sharpness, .. } = self.scores;
+        let Scores { batch, users, items, factors, sharpness, .. } = self.scores;
         let touched = &batch.touched_items;
+        let rows = batch.row_of_place();
         for q in range {
             let row = touched.rows[q] as usize;
             // SAFETY: rows are distinct.
@@ -33,9 +34,8 @@ impl<O: Outlet> RowWork for ItemScores<'_, O> {
                 unsafe { state.settle(simd, row, item, scratch) };
             }
             for &place in touched.places(q) {
-                // SAFETY: in this pass nobody writes users of places.
-                let user = unsafe { chosen.get(place as usize) } as usize;
-                // SAFETY: as above.
+                let user = batch.users[rows.of(place)] as usize;
+                // SAFETY: in this pass nobody writes users.
                 let score = self.scores.score_of(simd, unsafe { users.read(user) }, item);
                 // SAFETY: a place belongs to one item.
                 unsafe { factors.set(place as usize, score * sharpness) };

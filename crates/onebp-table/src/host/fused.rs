@@ -16,13 +16,13 @@
 use super::{
     HostTable,
     by_item::{ItemScores, RowFactors},
-    scores::{OfItems, Outlet, Scores, vectors},
+    scores::{Chosen, OfItems, Outlet, Scores, vectors},
     shared::Rows,
     simd::{Add, Set, apply},
     state::Open,
     table::{RowWork, Step, for_rows},
 };
-use crate::{Batch, Embedding, Error, Follow, FusedStep, Grouping, RowLoss, Score, Spread, Touched};
+use crate::{Batch, Embedding, Error, Follow, FusedStep, Grouping, RowLoss, Score, Spread, Touched, total::total};
 use pulp::Simd;
 use std::{
     ops::Range,
@@ -45,10 +45,9 @@ pub struct HostStep {
     row_counted: Vec<f32>,
     /// New rows of distinct users, `[Q, C d]`.
     staged: Vec<f32>,
-    /// The distinct items that pass 2 moves, by their index in the batch.
+    /// The distinct items that pass 2 moves, by their index in the batch, where these are not all.
     moving: Vec<u32>,
-    /// The chosen items of a batch, and their groups.
-    positives: Vec<u32>,
+    /// Groups the chosen items of a batch.
     grouping: Option<Grouping>,
     touched_positives: Touched,
     losses: Vec<f32>,
@@ -202,7 +201,6 @@ impl FusedStep for HostStep {
             row_counted: Vec::new(),
             staged: Vec::new(),
             moving: Vec::new(),
-            positives: Vec::new(),
             grouping: None,
             touched_positives: Touched::default(),
             losses: Vec::new(),
@@ -233,11 +231,7 @@ impl FusedStep for HostStep {
             *pass += now - std::mem::replace(&mut clock, now);
         };
         let [late, scored, scored_and_moved, moved, followed] = &mut self.passes;
-        if by_item {
-            for (chosen, &user) in self.chosen.chunks_exact_mut(width).zip(&batch.users) {
-                chosen.fill(user);
-            }
-        } else {
+        if !by_item {
             items.settle_late(&batch.touched_items, items.far && items_learn);
         }
         lap(late);
@@ -285,21 +279,24 @@ impl FusedStep for HostStep {
         } else {
             for_rows(arch, batch.touched_users.len(), user_dim, width, &scores);
         }
-        self.losses.push(self.row_losses.iter().sum());
+        self.losses.push(total(&self.row_losses));
         if self.loss.is_some() {
-            self.counted.push(self.row_counted.iter().sum());
+            self.counted.push(total(&self.row_counted));
         }
         lap(if far { scored_and_moved } else { scored });
 
         if let Some(state) = item_state {
             let touched = &batch.touched_items;
-            self.moving.clear();
-            self.moving.extend((0..touched.len() as u32).filter(|&q| !(far && touched.is_lone(q as usize))));
-            let (factors, chosen) = (&self.factors, &self.chosen);
-            let gradients = OfItems { factors, chosen, users: users.weights.as_slice(), score, dim };
-            let (moving, weights) = (&self.moving, &item_rows);
-            let step = Step { touched, moving, weights, state, gradients: &gradients, far, dim };
-            for_rows(arch, moving.len(), dim, 1, &step);
+            let moving = far.then(|| {
+                self.moving.clear();
+                self.moving.extend((0..touched.len() as u32).filter(|&q| !touched.is_lone(q as usize)));
+                &self.moving[..]
+            });
+            let chosen = Chosen::new(batch, vectors, &self.chosen);
+            let users = users.weights.as_slice();
+            let gradients = OfItems { factors: &self.factors, chosen, users, score, dim };
+            let step = Step { touched, moving, weights: &item_rows, state, gradients: &gradients, far, dim };
+            for_rows(arch, step.len(), dim, 1, &step);
             items.finish_step();
         }
         if users_learn {
@@ -312,16 +309,10 @@ impl FusedStep for HostStep {
         lap(moved);
         let outcome = match &self.follow {
             Follow::Neither => Ok(()),
-            Follow::Users(aggregation) => {
-                self.positives.clear();
-                self.positives.extend(batch.positives());
-                users.aggregate(&batch.touched_users, aggregation, items, &self.positives)
-            }
+            Follow::Users(aggregation) => users.aggregate(&batch.touched_users, aggregation, items, &batch.positives),
             Follow::Items(aggregation) => {
-                self.positives.clear();
-                self.positives.extend(batch.positives());
                 let grouping = self.grouping.get_or_insert_with(|| Grouping::new(items.rows()));
-                grouping.group(&self.positives, &mut self.touched_positives);
+                grouping.group(&batch.positives, &mut self.touched_positives);
                 items.aggregate(&self.touched_positives, aggregation, users, &batch.users)
             }
         };

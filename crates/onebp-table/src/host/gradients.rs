@@ -6,13 +6,13 @@
 
 use super::{
     lent::{Lent, Spares, Strided, pack},
-    scores::{OfItems, Outlet, Scores},
+    scores::{Chosen, OfItems, Outlet, Scores},
     shared::Rows,
     simd::{Add, apply},
     sum::{Gradients, sum},
     table::{RowWork, for_rows},
 };
-use crate::{Batch, Error, RowLoss, Score};
+use crate::{Batch, Error, RowLoss, Score, total::total};
 use burn::tensor::{Device, Tensor};
 use pulp::{Arch, Simd};
 use rayon::prelude::*;
@@ -154,12 +154,13 @@ impl HostGradients {
             outlet: Writes { batch, gradients: Some(&gradients).filter(|_| self.wanted[0]) },
         };
         for_rows(self.arch, batch.touched_users.len(), dim, width, &scores);
-        self.losses.push(self.row_losses.iter().sum());
+        self.losses.push(total(&self.row_losses));
         if self.loss.is_some() {
-            self.counted.push(self.row_counted.iter().sum());
+            self.counted.push(total(&self.row_counted));
         }
         if self.wanted[1] {
-            let of_items = OfItems { factors: &self.factors, chosen: &self.chosen, users: of_users, score, dim };
+            let chosen = Chosen::new(batch, 1, &self.chosen);
+            let of_items = OfItems { factors: &self.factors, chosen, users: of_users, score, dim };
             let work = Items { batch, users: self.users, rows: &all, of_items, gradients: &gradients };
             for_rows(self.arch, batch.touched_items.len(), dim, 1, &work);
         }

@@ -11,7 +11,7 @@ use super::{
     sum::Gradients,
     table::RowWork,
 };
-use crate::{Batch, Error, Outcome, RowLoss, Score, Spread};
+use crate::{Batch, Error, Outcome, RowLoss, Score, Spread, batch::RowOfPlace};
 use pulp::Simd;
 use std::ops::Range;
 
@@ -265,7 +265,7 @@ impl<O> Scores<'_, O> {
         }
         let whole = simd.div_f32s(simd.splat_f32s(1.0), total);
         let scale = simd.splat_f32s(self.sharpness * self.steepness());
-        let scale = simd.mul_f32s(simd.partial_load_f32s(&weights), scale);
+        let scale = simd.mul_f32s(S::as_simd_f32s(&weights).0[0], scale);
         for (column, shares) in columns.iter_mut().enumerate() {
             let slope = simd.mul_f32s(*shares, whole);
             let slope = if column == 0 { simd.sub_f32s(slope, simd.splat_f32s(1.0)) } else { slope };
@@ -274,7 +274,7 @@ impl<O> Scores<'_, O> {
         // As in `soften`.
         let mut parts = [[0.0; MOST_LANES]; 4];
         for (part, values) in parts.iter_mut().zip([total, highest, first, simd.mul_f32s(simd.splat_f32s(0.0), sum)]) {
-            simd.partial_store_f32s(part, values);
+            S::as_mut_simd_f32s(part).0[0] = values;
         }
         let [total, highest, first, strange] = parts;
         for lane in 0..lanes {
@@ -352,11 +352,39 @@ fn soften<S: Simd>(simd: S, scores: &mut [f32]) -> f32 {
     total.ln() + highest - first + strange
 }
 
+/// The user vectors of the places of a batch, counted over all users.
+#[derive(Clone, Copy)]
+pub enum Chosen<'a> {
+    /// The only one of each user.
+    Only { users: &'a [u32], rows: RowOfPlace },
+    /// The one of the best score, `[B, W]`.
+    Best(&'a [u32]),
+}
+
+impl<'a> Chosen<'a> {
+    /// Of users with `vectors` vectors, the `best` of which are known where there are several.
+    pub fn new(batch: &'a Batch, vectors: usize, best: &'a [u32]) -> Self {
+        match vectors {
+            1 => Self::Only { users: &batch.users, rows: batch.row_of_place() },
+            _ => Self::Best(best),
+        }
+    }
+
+    /// The vector of `place`.
+    #[inline(always)]
+    pub fn of(&self, place: u32) -> usize {
+        match *self {
+            Self::Only { users, rows } => users[rows.of(place)] as usize,
+            Self::Best(best) => best[place as usize] as usize,
+        }
+    }
+}
+
 /// The gradient of an item: the sum of its places' user vectors, each times its factor; for distances less the
 /// item itself times the sum of these factors.
 pub struct OfItems<'a> {
     pub factors: &'a [f32],
-    pub chosen: &'a [u32],
+    pub chosen: Chosen<'a>,
     pub users: &'a [f32],
     pub score: Score,
     pub dim: usize,
@@ -365,7 +393,7 @@ pub struct OfItems<'a> {
 impl Gradients for OfItems<'_> {
     #[inline(always)]
     fn of(&self, place: usize) -> (f32, &[f32]) {
-        let user = self.chosen[place] as usize;
+        let user = self.chosen.of(place as u32);
         (self.factors[place], &self.users[user * self.dim..(user + 1) * self.dim])
     }
 

@@ -65,20 +65,6 @@ impl<'a, T> Rows<'a, T> {
         unsafe { self.first.add(place).write(value) };
     }
 
-    /// Reads the element at `place`, counted over all rows.
-    ///
-    /// # Safety
-    /// No thread may write it.
-    #[inline(always)]
-    pub unsafe fn get(&self, place: usize) -> T
-    where
-        T: Copy,
-    {
-        assert!(place < self.rows * self.dim, "place {place} of {} rows of {}", self.rows, self.dim);
-        // SAFETY: within the matrix, as checked; not written by the caller's promise.
-        unsafe { self.first.add(place).read() }
-    }
-
     /// Where row `row` begins, and its length.
     #[inline(always)]
     pub fn place(&self, row: usize) -> (*const T, usize) {

@@ -164,8 +164,8 @@ impl HostTable {
 pub struct Step<'a, G> {
     /// Rows of the batch; they must be settled.
     pub touched: &'a Touched,
-    /// Which of them move, by their index there.
-    pub moving: &'a [u32],
+    /// Which of them move, by their index there; all where nothing is said.
+    pub moving: Option<&'a [u32]>,
     /// The table.
     pub weights: &'a Rows<'a>,
     /// Its optimizer.
@@ -178,16 +178,32 @@ pub struct Step<'a, G> {
     pub dim: usize,
 }
 
+impl<G> Step<'_, G> {
+    /// Number of rows that move.
+    pub fn len(&self) -> usize {
+        self.moving.map_or(self.touched.len(), <[u32]>::len)
+    }
+
+    /// The `index`-th row that moves, by its index in the batch.
+    #[inline(always)]
+    fn row(&self, index: usize) -> usize {
+        match self.moving {
+            Some(moving) => moving[index] as usize,
+            None => index,
+        }
+    }
+}
+
 impl<G: Gradients> RowWork for Step<'_, G> {
     #[inline(always)]
     fn run<S: Simd>(&self, simd: S, range: Range<usize>, scratch: &mut [f32]) {
         let g = &mut scratch[..self.dim];
-        let moving = &self.moving[range];
-        for (index, &q) in moving.iter().enumerate() {
-            let q = q as usize;
-            if let (true, Some(&next)) = (self.far, moving.get(index + 1)) {
-                let row = self.touched.rows[next as usize] as usize;
-                prefetch(self.gradients.of(self.touched.places(next as usize)[0] as usize).1);
+        for index in range.clone() {
+            let q = self.row(index);
+            if self.far && index + 1 < range.end {
+                let next = self.row(index + 1);
+                let row = self.touched.rows[next] as usize;
+                prefetch(self.gradients.of(self.touched.places(next)[0] as usize).1);
                 self.weights.prefetch(row);
                 self.state.prefetch(row);
             }
@@ -259,13 +275,12 @@ impl Embedding for HostTable {
         let (arch, dim, far) = (self.arch, self.dim(), self.far);
         let lent = Lent::new(&gradients, &self.device)?;
         let rows = lent.rows();
-        let all: Vec<u32> = (0..touched.len() as u32).collect();
         let (weights, Some(state)) = self.open() else {
             return Err(Error::Execution("the table has no optimizer".into()));
         };
         let gradients = &OfPlaces { rows, dim };
-        let step = Step { touched, moving: &all, weights: &weights, state: &state, gradients, far, dim };
-        for_rows(arch, all.len(), dim, 1, &step);
+        let step = Step { touched, moving: None, weights: &weights, state: &state, gradients, far, dim };
+        for_rows(arch, step.len(), dim, 1, &step);
         self.finish_step();
         Ok(())
     }

@@ -30,7 +30,7 @@ impl FusedStep for PortableInfoNce {
 
         let scores = (u.clone() * v.clone()).sum_dim(2).div_scalar(self.temperature);
         let p = softmax(scores, 1);
-        let shares: Vec<f32> = batch.weights.iter().map(|weight| weight * batch.share()).collect();
+        let shares: Vec<f32> = batch.shares().collect();
         let shares = Tensor::<3>::from_data(TensorData::new(shares, [rows, 1, 1]), &device);
         let losses = p.clone().slice([0..rows, 0..1]).log().neg() * shares.clone();
         let loss = losses.sum().try_into_scalar::<f32>().map_err(|error| Error::Execution(format!("{error:?}")))?;
@@ -49,14 +49,13 @@ impl FusedStep for PortableInfoNce {
         if !matches!(self.follow, Follow::Items(_)) {
             items.update(&batch.touched_items, of_items)?;
         }
-        let positives: Vec<u32> = batch.positives().collect();
         match &self.follow {
             Follow::Neither => Ok(()),
-            Follow::Users(aggregation) => users.aggregate(&batch.touched_users, aggregation, items, &positives),
+            Follow::Users(aggregation) => users.aggregate(&batch.touched_users, aggregation, items, &batch.positives),
             Follow::Items(aggregation) => {
                 let mut touched = Touched::default();
                 let [rows, _] = items.weights.dims();
-                Grouping::new(rows).group(&positives, &mut touched);
+                Grouping::new(rows).group(&batch.positives, &mut touched);
                 items.aggregate(&touched, aggregation, users, &batch.users)
             }
         }
