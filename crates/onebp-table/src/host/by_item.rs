@@ -5,9 +5,9 @@
 //! step, in the order of memory, and only users and scores cross over. The bytes are the same.
 
 use super::{
+    crew::RowWork,
     scores::{Outlet, Scores},
     state::Open,
-    table::RowWork,
 };
 use pulp::Simd;
 use std::ops::Range;

@@ -20,11 +20,11 @@
 
 use super::{
     HostTable,
+    crew::RowWork,
     product::{BLOCK, parts, product, turn},
     shared::Rows,
     simd::{Add, AddTwo, MOST_LANES, apply, dot},
     state::Open,
-    table::{RowWork, for_chunks},
 };
 use crate::{AllItems, Batch, CatalogueLoss, Embedding, Error, Touched};
 use pulp::Simd;
@@ -308,7 +308,7 @@ pub fn step(
     batch: &Batch,
     loss: &dyn CatalogueLoss,
 ) -> Result<f64, Error> {
-    let (arch, dim, count) = (items.arch(), items.dim(), items.rows());
+    let (crew, dim, count) = (items.crew, items.dim(), items.rows());
     if batch.width() > 1 || users.dim() != dim {
         return Err(Error::Execution("a step of whole users has no negatives, and one vector for each user".into()));
     }
@@ -339,7 +339,7 @@ pub fn step(
     let grain = sums.grain;
     let items_before = items.weights.as_slice();
     let work = OfAll { way, items: items_before, users: &gathered, sums: sums.rows(), grain, dim, wide };
-    for_chunks(arch, (blocks, grain), BLOCK * wide + kept.min(1) * dim * BLOCK + kept * BLOCK, &work);
+    crew.for_chunks((blocks, grain), BLOCK * wide + kept.min(1) * dim * BLOCK + kept * BLOCK, &work);
     let of_all = sums.total();
 
     let mut sums = Sums::new(touched.len().div_ceil(BLOCK), of_users, wide);
@@ -365,7 +365,7 @@ pub fn step(
         dim,
         wide,
     };
-    for_chunks(arch, (touched.len().div_ceil(BLOCK), grain), 3 * BLOCK * wide, &work);
+    crew.for_chunks((touched.len().div_ceil(BLOCK), grain), 3 * BLOCK * wide, &work);
     let sums = sums.total();
 
     let (rows, state) = items.open();
@@ -374,7 +374,7 @@ pub fn step(
     let (more, sums, shared, turned) = (&more, &sums, &shared, &turned);
     let work =
         OfItems { batch, users: users_before, items: rows, count, state, more, way, sums, turned, shared, dim, wide };
-    for_chunks(arch, (blocks, 1), 2 * BLOCK * wide + dim + BLOCK * kept.next_multiple_of(MOST_LANES), &work);
+    crew.for_chunks((blocks, 1), 2 * BLOCK * wide + dim + BLOCK * kept.next_multiple_of(MOST_LANES), &work);
     let (rows, _) = users.open();
     for (&user, new) in touched.rows.iter().zip(staged.chunks_exact(dim)) {
         // SAFETY: nobody else is at this table.

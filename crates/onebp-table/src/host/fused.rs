@@ -16,11 +16,13 @@
 use super::{
     HostTable,
     by_item::{ItemScores, RowFactors},
+    crew::{Crew, RowWork},
+    pace::Pace,
     scores::{Chosen, OfItems, Outlet, Scores, vectors},
     shared::Rows,
     simd::{Add, Set, apply},
     state::Open,
-    table::{RowWork, Step, for_rows},
+    table::Step,
 };
 use crate::{Batch, Embedding, Error, Follow, FusedStep, Grouping, RowLoss, Score, Spread, Touched, total::total};
 use pulp::Simd;
@@ -52,6 +54,7 @@ pub struct HostStep {
     touched_positives: Touched,
     losses: Vec<f32>,
     counted: Vec<f32>,
+    pace: Pace,
     passes: [Duration; PASSES.len()],
 }
 
@@ -205,6 +208,7 @@ impl FusedStep for HostStep {
             touched_positives: Touched::default(),
             losses: Vec::new(),
             counted: Vec::new(),
+            pace: Pace::default(),
             passes: Default::default(),
         }
     }
@@ -213,7 +217,7 @@ impl FusedStep for HostStep {
         if batch.is_empty() {
             return Ok(());
         }
-        let (dim, width, arch) = (items.dim(), batch.width(), users.arch());
+        let (dim, width) = (items.dim(), batch.width());
         let vectors = vectors(users.dim(), items.dim())?;
         let user_dim = users.dim();
         let score = self.loss.as_ref().map_or(Score::Product, |loss| loss.score());
@@ -225,7 +229,10 @@ impl FusedStep for HostStep {
         self.chosen.resize(batch.items.len(), 0);
         self.row_losses.resize(batch.len(), 0.0);
         self.row_counted.resize(batch.len(), 0.0);
-        let mut clock = Instant::now();
+        let start = Instant::now();
+        let crew = Crew::all().at_most(self.pace.threads(rayon::current_num_threads()));
+        (users.crew, items.crew) = (crew, crew);
+        let mut clock = start;
         let mut lap = |pass: &mut Duration| {
             let now = Instant::now();
             *pass += now - std::mem::replace(&mut clock, now);
@@ -274,10 +281,10 @@ impl FusedStep for HostStep {
             },
         };
         if by_item {
-            for_rows(arch, batch.touched_items.len(), dim, 1, &ItemScores { scores: &scores, state: item_state });
-            for_rows(arch, batch.len(), width, ROW_WEIGHT, &RowFactors(&scores));
+            crew.for_rows(batch.touched_items.len(), dim, 1, &ItemScores { scores: &scores, state: item_state });
+            crew.for_rows(batch.len(), width, ROW_WEIGHT, &RowFactors(&scores));
         } else {
-            for_rows(arch, batch.touched_users.len(), user_dim, width, &scores);
+            crew.for_rows(batch.touched_users.len(), user_dim, width, &scores);
         }
         self.losses.push(total(&self.row_losses));
         if self.loss.is_some() {
@@ -296,7 +303,7 @@ impl FusedStep for HostStep {
             let users = users.weights.as_slice();
             let gradients = OfItems { factors: &self.factors, chosen, users, score, dim };
             let step = Step { touched, moving, weights: &item_rows, state, gradients: &gradients, far, dim };
-            for_rows(arch, step.len(), dim, 1, &step);
+            crew.for_rows(step.len(), dim, 1, &step);
             items.finish_step();
         }
         if users_learn {
@@ -304,7 +311,7 @@ impl FusedStep for HostStep {
             let rows = &batch.touched_users.rows;
             let table = Rows::new(users.weights.as_mut_slice(), user_dim);
             let publish = Publish { rows, staged: &self.staged, table, dim: user_dim };
-            for_rows(arch, rows.len(), user_dim, 1, &publish);
+            crew.for_rows(rows.len(), user_dim, 1, &publish);
         }
         lap(moved);
         let outcome = match &self.follow {
@@ -317,6 +324,7 @@ impl FusedStep for HostStep {
             }
         };
         lap(followed);
+        self.pace.took(start.elapsed());
         outcome
     }
 

@@ -5,16 +5,16 @@
 //! second one of its shape, zero but for the rows of the batch.
 
 use super::{
+    crew::{Crew, RowWork},
     lent::{Lent, Spares, Strided, pack},
     scores::{Chosen, OfItems, Outlet, Scores},
     shared::Rows,
     simd::{Add, apply},
     sum::{Gradients, sum},
-    table::{RowWork, for_rows},
 };
 use crate::{Batch, Error, RowLoss, Score, total::total};
 use burn::tensor::{Device, Tensor};
-use pulp::{Arch, Simd};
+use pulp::Simd;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -34,7 +34,7 @@ pub struct HostGradients {
     losses: Vec<f32>,
     counted: Vec<f32>,
     spares: Spares,
-    arch: Arch,
+    crew: Crew,
     device: Device,
 }
 
@@ -108,7 +108,7 @@ impl HostGradients {
             losses: Vec::new(),
             counted: Vec::new(),
             spares: Spares::default(),
-            arch: Arch::new(),
+            crew: Crew::all(),
             device: device.clone(),
         }
     }
@@ -153,7 +153,7 @@ impl HostGradients {
             counted: Rows::new(&mut self.row_counted, 1),
             outlet: Writes { batch, gradients: Some(&gradients).filter(|_| self.wanted[0]) },
         };
-        for_rows(self.arch, batch.touched_users.len(), dim, width, &scores);
+        self.crew.for_rows(batch.touched_users.len(), dim, width, &scores);
         self.losses.push(total(&self.row_losses));
         if self.loss.is_some() {
             self.counted.push(total(&self.row_counted));
@@ -162,7 +162,7 @@ impl HostGradients {
             let chosen = Chosen::new(batch, 1, &self.chosen);
             let of_items = OfItems { factors: &self.factors, chosen, users: of_users, score, dim };
             let work = Items { batch, users: self.users, rows: &all, of_items, gradients: &gradients };
-            for_rows(self.arch, batch.touched_items.len(), dim, 1, &work);
+            self.crew.for_rows(batch.touched_items.len(), dim, 1, &work);
         }
         Ok(self.spares.lend([nodes, dim], memory))
     }

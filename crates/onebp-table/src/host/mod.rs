@@ -6,12 +6,14 @@
 mod bootstrap;
 mod by_item;
 mod catalogue;
+mod crew;
 mod fused;
 mod gradients;
 mod layers;
 mod lent;
 mod machine;
 mod memory;
+mod pace;
 mod product;
 mod projection;
 mod rules;

@@ -6,10 +6,10 @@
 //! [`Outlet`].
 
 use super::{
+    crew::RowWork,
     shared::Rows,
     simd::{Add, Exp, MOST_LANES, Scale, Set, apply, dot, exp, square_distance},
     sum::Gradients,
-    table::RowWork,
 };
 use crate::{Batch, Error, Outcome, RowLoss, Score, Spread, batch::RowOfPlace};
 use pulp::Simd;

@@ -2,10 +2,11 @@
 
 use super::{
     HostSparse, catalogue,
+    crew::{Crew, RowWork},
     lent::{Lent, Strided},
     memory::Memory,
     shared::Rows,
-    simd::{Add, MOST_LANES, Mix, apply, dot, prefetch},
+    simd::{Add, Mix, apply, dot, prefetch},
     state::{Open, State, view},
     sum::{Gradients, sum},
 };
@@ -14,18 +15,11 @@ use crate::{
     hardest::log_weight, optimizer::adam::Schedule, portable::ids,
 };
 use burn::tensor::{Device, Tensor};
-use pulp::{Arch, Simd, WithSimd};
-use rayon::prelude::*;
-use std::{cell::RefCell, ops::Range};
-
-/// Elements of the rows that a thread takes at a time, at least: enough to be worth the handing over.
-const GRAIN: usize = 8192;
+use pulp::Simd;
+use std::ops::Range;
 
 /// Bytes of a table that is likely to stay in the caches.
 const CACHED: usize = 8 << 20;
-
-/// Parts of the rows for each thread, so that all end at about the same time.
-const PARTS: usize = 4;
 
 /// A table of `burn-ndarray` or `burn-flex`, worked on in place.
 pub struct HostTable {
@@ -38,47 +32,9 @@ pub struct HostTable {
     pub(super) far: bool,
     /// Rows that are late, by their index in [`Touched`].
     late: Vec<u32>,
-    arch: Arch,
+    /// Who works on the rows.
+    pub(super) crew: Crew,
     device: Device,
-}
-
-/// Distinct rows of a batch, by their index in [`Touched`], each to be worked on once.
-pub trait RowWork: Sync {
-    /// Works on the rows `range`. `scratch` is this thread's, as long as was asked for, of any contents.
-    fn run<S: Simd>(&self, simd: S, range: Range<usize>, scratch: &mut [f32]);
-}
-
-thread_local! {
-    static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Runs `work` on `count` rows of width `dim`, `weight` rows' worth of work each, on all threads of the pool. Its scratch is as
-/// many rows long as a vector has lanes at most.
-pub fn for_rows(arch: Arch, count: usize, dim: usize, weight: usize, work: &impl RowWork) {
-    let grain = (GRAIN / (dim * weight).max(1)).max(count.div_ceil(PARTS * rayon::current_num_threads()));
-    for_chunks(arch, (count, grain.next_multiple_of(MOST_LANES)), MOST_LANES * dim, work);
-}
-
-/// Runs `work` on `count` rows, `grain` of them at a time, on all threads of the pool, with `length` floats of scratch.
-pub fn for_chunks(arch: Arch, (count, grain): (usize, usize), length: usize, work: &impl RowWork) {
-    struct Chunk<'a, W>(&'a W, Range<usize>, &'a mut [f32]);
-    impl<W: RowWork> WithSimd for Chunk<'_, W> {
-        type Output = ();
-        // No closure in here or below: it would be compiled for the oldest CPU.
-        #[inline(always)]
-        fn with_simd<S: Simd>(self, simd: S) {
-            self.0.run(simd, self.1, self.2);
-        }
-    }
-    (0..count.div_ceil(grain)).into_par_iter().for_each(|chunk| {
-        let start = chunk * grain;
-        SCRATCH.with_borrow_mut(|scratch| {
-            if scratch.len() < length {
-                scratch.resize(length, 0.0);
-            }
-            arch.dispatch(Chunk(work, start..count.min(start + grain), &mut scratch[..length]));
-        });
-    });
 }
 
 impl HostTable {
@@ -139,7 +95,7 @@ impl HostTable {
         }
         let weights = Rows::new(self.weights.as_mut_slice(), dim);
         let work = Settle { touched, late: &self.late, weights, state: state.open(), far: self.far };
-        for_rows(self.arch, self.late.len(), dim, 1, &work);
+        self.crew.for_rows(self.late.len(), dim, 1, &work);
     }
 
     /// Counts a step whose rows have all been moved.
@@ -147,11 +103,6 @@ impl HostTable {
         if let Some(state) = &mut self.state {
             state.step += 1;
         }
-    }
-
-    /// Instruction set in use.
-    pub fn arch(&self) -> Arch {
-        self.arch
     }
 
     /// Rows to be read and moved by several threads, each row by one, in one step.
@@ -251,7 +202,7 @@ impl Embedding for HostTable {
             shape,
             far: size_of_val(table.values.as_slice()) > CACHED,
             late: Vec::new(),
-            arch: Arch::new(),
+            crew: Crew::all(),
             device: device.clone().without_autodiff(),
         })
     }
@@ -272,7 +223,7 @@ impl Embedding for HostTable {
     }
 
     fn update(&mut self, touched: &Touched, gradients: Tensor<2>) -> Result<(), Error> {
-        let (arch, dim, far) = (self.arch, self.dim(), self.far);
+        let (crew, dim, far) = (self.crew, self.dim(), self.far);
         let lent = Lent::new(&gradients, &self.device)?;
         let rows = lent.rows();
         let (weights, Some(state)) = self.open() else {
@@ -280,7 +231,7 @@ impl Embedding for HostTable {
         };
         let gradients = &OfPlaces { rows, dim };
         let step = Step { touched, moving: None, weights: &weights, state: &state, gradients, far, dim };
-        for_rows(arch, step.len(), dim, 1, &step);
+        crew.for_rows(step.len(), dim, 1, &step);
         self.finish_step();
         Ok(())
     }
@@ -340,7 +291,7 @@ impl Embedding for HostTable {
         let rows = Rows::new(self.weights.as_mut_slice(), dim);
         let once = (aggregation.keep(1), aggregation.weight(0, 1));
         let work = Follow { touched, aggregation, rows, other: other.weights.as_slice(), towards, once, dim };
-        for_rows(self.arch, touched.len(), dim, 1, &work);
+        self.crew.for_rows(touched.len(), dim, 1, &work);
         Ok(())
     }
 
@@ -413,7 +364,7 @@ impl Embedding for HostTable {
         let keys = Rows::new(&mut values, width);
         let (user_dim, far) = (users.shape[1], self.far);
         let work = Keys { batch, users: user_rows, items: item_rows, hardness, far, keys, dim, width: user_dim };
-        for_rows(self.arch, batch.touched_users.len(), user_dim, width, &work);
+        self.crew.for_rows(batch.touched_users.len(), user_dim, width, &work);
         Ok(values)
     }
 
@@ -521,5 +472,5 @@ fn catch_up(
     let (count, dim) = (table.rows, table.dim);
     let rows = Rows::new(&mut table.values, dim);
     let work = View { schedule, optimizer, rows, moments, time, now, dim };
-    for_rows(Arch::new(), count, dim, 1, &work);
+    Crew::all().for_rows(count, dim, 1, &work);
 }

@@ -28,7 +28,6 @@ use super::{
     product::{BLOCK, padded, parts},
     shared::Rows,
     simd::{MOST_LANES, Mix},
-    table::{for_chunks, for_rows},
 };
 use crate::{Batch, Embedding, Error, Table, Touched};
 use burn::tensor::Device;
@@ -133,13 +132,13 @@ impl HostBootstrap {
     /// # Errors
     /// [`Error::Execution`] where a table has no optimizer.
     pub fn settle(&mut self, online: [&mut HostTable; 2]) -> Result<(), Error> {
-        let (arch, dim) = (online[0].arch(), online[0].dim());
+        let (crew, dim) = (online[0].crew, online[0].dim());
         let rows = [&online[0], &online[1]].map(|table| all(table).rows);
         self.inverse.resize(rows[0].len() + rows[1].len(), 0.0);
         let mix = self.mix();
         let both = Sides::open(online, [&rows[0], &rows[1]], &mut self.targets, &mut self.following, mix)?;
         let work = CatchUp { both: &both, inverse: Rows::new(&mut self.inverse, 1) };
-        for_rows(arch, both.len(), dim, 1, &work);
+        crew.for_rows(both.len(), dim, 1, &work);
         Ok(())
     }
 
@@ -154,7 +153,7 @@ impl HostBootstrap {
         if batch.width() != 1 {
             return Err(Error::Execution("a step of pairs has no negatives".into()));
         }
-        let (arch, dim) = (online[0].arch(), online[0].dim());
+        let (crew, dim) = (online[0].crew, online[0].dim());
         let wide = dim.next_multiple_of(MOST_LANES);
         let touched = [&batch.touched_users, &batch.touched_items];
         let count = touched[0].len() + touched[1].len();
@@ -176,7 +175,7 @@ impl HostBootstrap {
         let rows = touched.map(|touched| &touched.rows[..]);
         let both = Sides::open([&mut *users, &mut *items], rows, &mut self.targets, &mut self.following, mix)?;
         let work = CatchUp { both: &both, inverse: Rows::new(&mut self.inverse, 1) };
-        for_rows(arch, count, dim, 4, &work);
+        crew.for_rows(count, dim, 4, &work);
         lap(caught_up);
 
         let [matrix, transposed, bias] = &mut self.weights;
@@ -201,7 +200,7 @@ impl HostBootstrap {
             dim,
             wide,
         };
-        for_chunks(arch, (blocks, grain), 3 * BLOCK * wide, &work);
+        crew.for_chunks((blocks, grain), 3 * BLOCK * wide, &work);
         self.losses.push(self.row_losses.iter().sum());
         lap(predicted);
 
@@ -214,7 +213,7 @@ impl HostBootstrap {
             dim,
             wide,
         };
-        for_rows(arch, count + dim + 1, dim, 4, &work);
+        crew.for_rows(count + dim + 1, dim, 4, &work);
         for table in [users, items].into_iter().chain(&mut self.predictor) {
             table.finish_step();
         }

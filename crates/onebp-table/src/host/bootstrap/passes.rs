@@ -2,12 +2,12 @@
 
 use super::super::{
     HostTable,
+    crew::RowWork,
     product::{BLOCK, product},
     shared::Rows,
     simd::{Add, Mix, apply, dot},
     state::Open,
     sum::{Gradients, sum},
-    table::RowWork,
 };
 use crate::{Batch, Error, Touched};
 use pulp::Simd;
