@@ -215,7 +215,7 @@ impl RowWork for OfUsers<'_> {
                 unsafe {
                     let new = self.staged.row(q);
                     new.copy_from_slice(user);
-                    self.state.advance_along_sum(simd, touched.rows[q] as usize, touched.rest[q], new, g);
+                    self.state.advance_along_sum(simd, touched.rows[q] as usize, touched.rest[q], new, g, []);
                 }
                 weighted.fill(0.0);
                 apply(simd, &Add(share), [&mut *weighted], [user]);
@@ -292,7 +292,7 @@ impl RowWork for OfItems<'_> {
                     q += 1;
                 }
                 // SAFETY: an item is in one block.
-                unsafe { self.state.advance_along_sum(simd, row, 0, self.items.row(row), g) };
+                unsafe { self.state.advance_along_sum(simd, row, 0, self.items.row(row), g, []) };
             }
         }
     }

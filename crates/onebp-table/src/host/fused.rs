@@ -87,10 +87,8 @@ impl Outlet for Moves<'_> {
     }
 
     #[inline(always)]
-    fn prefetch(&self, items: &[u32]) {
-        if let Some(state) = self.lone {
-            items.iter().for_each(|&item| state.prefetch(item as usize));
-        }
+    fn moves_items(&self) -> bool {
+        self.lone.is_some()
     }
 
     #[inline(always)]
@@ -101,7 +99,7 @@ impl Outlet for Moves<'_> {
         unsafe {
             let new = staged.row(q);
             new.copy_from_slice(user);
-            state.advance_along_sum(simd, touched.rows[q] as usize, touched.rest[q], new, g);
+            state.advance_along_sum(simd, touched.rows[q] as usize, touched.rest[q], new, g, []);
         }
     }
 
@@ -134,17 +132,31 @@ impl Outlet for Moves<'_> {
 
     /// Moves those items of a row of the batch that have no other place.
     #[inline(always)]
-    unsafe fn items<S: Simd>(&self, simd: S, place: usize, factors: &[f32], chosen: &[u32], scratch: &mut [f32]) {
+    unsafe fn items<S: Simd>(
+        &self,
+        simd: S,
+        (place, next): (usize, Option<usize>),
+        factors: &[f32],
+        chosen: &[u32],
+        scratch: &mut [f32],
+    ) {
         let Some(state) = self.lone else { return };
         let touched = &self.batch.touched_items;
-        let slots = &touched.slots[place * factors.len()..];
+        let width = factors.len();
+        let slots = &touched.slots[place * width..];
+        let next = next.map(|next| &self.batch.items[next * width..(next + 1) * width]);
         let id = self.batch.users[place] as usize;
         // SAFETY: nobody else is at this user.
         let user = unsafe { self.users.read(id) };
         let first = id * self.vectors;
-        for ((&factor, &chosen), &slot) in factors.iter().zip(chosen).zip(slots) {
+        for (index, ((&factor, &chosen), &slot)) in factors.iter().zip(chosen).zip(slots).enumerate() {
             let slot = slot as usize;
+            let next = next.map(|next| next[index] as usize);
             if !touched.is_lone(slot) {
+                if let Some(next) = next {
+                    self.items.prefetch(next);
+                    state.prefetch(next);
+                }
                 continue;
             }
             let (item, rest) = (touched.rows[slot] as usize, touched.rest[slot]);
@@ -152,12 +164,14 @@ impl Outlet for Moves<'_> {
             // SAFETY: nobody else reads or moves an item of one place.
             unsafe {
                 let w = self.items.row(item);
+                // The item at the same place of the next row, line by line while this one is moved.
+                let ahead = state.ahead(self.items, next.unwrap_or(item));
                 if self.score == Score::Distance && factor != 0.0 {
                     apply(simd, &Set(factor), [&mut *scratch], [user]);
                     apply(simd, &Add(-factor), [&mut *scratch], [&*w]);
-                    state.advance_along_sum(simd, item, rest, w, scratch);
+                    state.advance_along_sum(simd, item, rest, w, scratch, ahead);
                 } else {
-                    state.advance_along_one(simd, (item, rest), w, (factor, user), scratch);
+                    state.advance_along_one(simd, (item, rest), w, (factor, user), scratch, ahead);
                 }
             }
         }

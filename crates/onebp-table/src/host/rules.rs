@@ -1,6 +1,6 @@
 //! The optimizers of [`crate::optimizer`] on one row.
 
-use super::simd::{Elementwise, Mix, apply, dot};
+use super::simd::{Ahead, Elementwise, Mix, apply, apply_ahead, dot};
 use crate::optimizer::{
     ADAGRAD_EPSILON, ADAM_EPSILON, BETA_1, BETA_2,
     adam::{Correction, Schedule, Tail, Way},
@@ -43,16 +43,17 @@ impl<const A: usize, F: AlongGradient<A>> Elementwise<A, 2> for AlongTwo<'_, F> 
 
 /// Moves rows along a gradient.
 #[inline(always)]
-pub fn apply_along<S: Simd, const A: usize>(
+pub fn apply_along<S: Simd, const A: usize, const P: usize>(
     simd: S,
     rule: &impl AlongGradient<A>,
     written: [&mut [f32]; A],
     gradient: &Gradient,
+    ahead: Ahead<P>,
 ) {
     match *gradient {
-        Gradient::One(factor, x) => apply(simd, &AlongOne(factor, rule), written, [x]),
-        Gradient::Two(factors, vectors) => apply(simd, &AlongTwo(factors, rule), written, vectors),
-        Gradient::Sum(g) => apply(simd, rule, written, [g]),
+        Gradient::One(factor, x) => apply_ahead(simd, &AlongOne(factor, rule), written, [x], ahead),
+        Gradient::Two(factors, vectors) => apply_ahead(simd, &AlongTwo(factors, rule), written, vectors, ahead),
+        Gradient::Sum(g) => apply_ahead(simd, rule, written, [g], ahead),
     }
 }
 
@@ -205,13 +206,21 @@ impl Elementwise<1, 2> for Unreplay<'_> {
 
 /// A step along g that takes moments from step `way.from - 1` to the end of `way`.
 #[inline(always)]
-pub fn step_adam<S: Simd>(simd: S, schedule: &Schedule, decay: f32, way: &Way, row: [&mut [f32]; 3], g: &Gradient) {
+pub fn step_adam<S: Simd, const P: usize>(
+    simd: S,
+    schedule: &Schedule,
+    decay: f32,
+    way: &Way,
+    row: [&mut [f32]; 3],
+    g: &Gradient,
+    ahead: Ahead<P>,
+) {
     match way {
-        Way::Tail(tail) => apply_along(simd, &StepAndTail(tail), row, g),
+        Way::Tail(tail) => apply_along(simd, &StepAndTail(tail), row, g, ahead),
         &Way::Replay { from, to } => {
             let [w, m, v] = row;
             let step = AdamStep { correction: schedule.correction(from), decay };
-            apply_along(simd, &step, [&mut *w, &mut *m, &mut *v], g);
+            apply_along(simd, &step, [&mut *w, &mut *m, &mut *v], g, ahead);
             replay(simd, schedule, decay, from + 1, to, [w, m, v]);
         }
     }

@@ -20,9 +20,9 @@ pub trait Outlet: Sync {
     /// Whether gradients of users are wanted.
     fn wants_users(&self) -> bool;
 
-    /// Asks the cache for what [`Outlet::ready_items`] and [`Outlet::items`] will need.
-    fn prefetch(&self, items: &[u32]) {
-        let _ = items;
+    /// Whether [`Outlet::items`] moves items that are at hand.
+    fn moves_items(&self) -> bool {
+        false
     }
 
     /// Asks the cache for what the user in row `row` of its table will need.
@@ -53,12 +53,20 @@ pub trait Outlet: Sync {
     /// No other thread may be at this user.
     unsafe fn user<S: Simd>(&self, simd: S, q: usize, user: &[f32], g: &mut [f32]);
 
-    /// The items of row `place` of the batch, at hand, with their factors and user vectors. `scratch` is as long as an item.
+    /// The items of row `place` of the batch, at hand, with their factors and user vectors. Where it moves items, it asks the
+    /// cache for those of the row `next` as well. `scratch` is as long as an item.
     ///
     /// # Safety
     /// No other thread may be at this row of the batch.
-    unsafe fn items<S: Simd>(&self, simd: S, place: usize, factors: &[f32], chosen: &[u32], scratch: &mut [f32]) {
-        let _ = (simd, place, factors, chosen, scratch);
+    unsafe fn items<S: Simd>(
+        &self,
+        simd: S,
+        (place, next): (usize, Option<usize>),
+        factors: &[f32],
+        chosen: &[u32],
+        scratch: &mut [f32],
+    ) {
+        let _ = (simd, place, next, factors, chosen, scratch);
     }
 }
 
@@ -135,13 +143,10 @@ impl<O: Outlet> RowWork for Scores<'_, O> {
                 let ids = &self.batch.items[place * width..(place + 1) * width];
                 // The places of a chunk follow each other.
                 at += 1;
-                if self.far
-                    && let Some(&next) = self.batch.touched_users.places.get(at)
-                {
-                    let next = next as usize * width;
-                    let next = &self.batch.items[next..next + width];
+                let next = self.batch.touched_users.places.get(at).map(|&next| next as usize).filter(|_| self.far);
+                if let (false, Some(next)) = (self.outlet.moves_items(), next) {
+                    let next = &self.batch.items[next * width..(next + 1) * width];
                     next.iter().for_each(|&item| self.items.prefetch(item as usize));
-                    self.outlet.prefetch(next);
                 }
                 // SAFETY: a row of the batch belongs to one user.
                 unsafe { self.outlet.ready_items(simd, place, ids, spare) };
@@ -170,7 +175,7 @@ impl<O: Outlet> RowWork for Scores<'_, O> {
                     }
                 }
                 // SAFETY: as above.
-                unsafe { self.outlet.items(simd, place, factors, chosen, &mut spare[..self.dim]) };
+                unsafe { self.outlet.items(simd, (place, next), factors, chosen, &mut spare[..self.dim]) };
             }
             if self.outlet.wants_users() {
                 if self.score == Score::Distance {

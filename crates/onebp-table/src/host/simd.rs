@@ -46,21 +46,28 @@ pub fn prefetch_near(first: *const f32, length: usize) {
 /// Asks for `length` floats at `first`, into the first level or the second one.
 #[inline(always)]
 fn ask<const NEAREST: bool>(first: *const f32, length: usize) {
-    #[cfg(target_arch = "x86_64")]
     for place in (0..length).step_by(LINE) {
+        ask_line::<NEAREST>(first.wrapping_add(place));
+    }
+}
+
+/// Asks for the line of `place`.
+#[inline(always)]
+fn ask_line<const NEAREST: bool>(place: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    {
         use std::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
-        let line = first.wrapping_add(place).cast();
         // SAFETY: a hint; any address is allowed.
         unsafe {
             if NEAREST {
-                _mm_prefetch::<_MM_HINT_T0>(line);
+                _mm_prefetch::<_MM_HINT_T0>(place.cast());
             } else {
-                _mm_prefetch::<_MM_HINT_T1>(line);
+                _mm_prefetch::<_MM_HINT_T1>(place.cast());
             }
         }
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = (first, length, LINE);
+    let _ = place;
 }
 
 /// <a, b>, both `[d]`.
@@ -125,6 +132,22 @@ pub fn apply<S: Simd, const A: usize, const B: usize>(
     written: [&mut [f32]; A],
     read: [&[f32]; B],
 ) {
+    apply_ahead(simd, function, written, read, []);
+}
+
+/// Where rows begin that will be needed soon. They are asked for line by line while others are worked on: asked for at once,
+/// most of their lines would have to wait for each other, and the work with them.
+pub type Ahead<const P: usize> = [*const f32; P];
+
+/// [`apply`], asking for rows `ahead` of the same length.
+#[inline(always)]
+pub fn apply_ahead<S: Simd, const A: usize, const B: usize, const P: usize>(
+    simd: S,
+    function: &impl Elementwise<A, B>,
+    written: [&mut [f32]; A],
+    read: [&[f32]; B],
+    ahead: Ahead<P>,
+) {
     let mut written = written.map(split_mut::<S>);
     let read = read.map(split::<S>);
     let whole = written.iter().map(|row| row.0.len()).chain(read.iter().map(|row| row.0.len())).min().unwrap_or(0);
@@ -132,6 +155,9 @@ pub fn apply<S: Simd, const A: usize, const B: usize>(
     let vectors = written.each_mut().map(|row| &mut row.0[..whole]);
     let sources = read.map(|row| &row.0[..whole]);
     for at in 0..whole {
+        for first in ahead {
+            ask_line::<false>(first.wrapping_add(at * S::F32_LANES));
+        }
         let (mut old, mut other) = ([simd.splat_f32s(0.0); A], [simd.splat_f32s(0.0); B]);
         for k in 0..A {
             old[k] = vectors[k][at];

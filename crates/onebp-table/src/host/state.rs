@@ -8,7 +8,7 @@ use super::{
         unrest_adam,
     },
     shared::Rows,
-    simd::{Mix, Set, apply, prefetch_at},
+    simd::{Ahead, Mix, Set, apply, apply_ahead, prefetch_at},
     sum::{Gradients, sum},
 };
 use crate::{
@@ -148,6 +148,21 @@ impl Open<'_> {
         }
     }
 
+    /// Row `row` of the table `rows` and its state, to be asked for while another row is moved.
+    #[inline(always)]
+    pub fn ahead(&self, rows: &Rows<'_>, row: usize) -> Ahead<3> {
+        let (first, length) = rows.place(row);
+        let mut ahead = [first; 3];
+        for (ahead, matrix) in ahead[1..].iter_mut().zip(&self.matrices) {
+            match matrix.as_ref().map(|matrix| matrix.place(row)) {
+                Some((first, width)) if width == length => *ahead = first,
+                Some((first, width)) => prefetch_at(first, width),
+                None => {}
+            }
+        }
+        ahead
+    }
+
     /// Moves row `row`, `w`, along the sum of the gradients of its `places`, and over the `rest` silent steps that follow;
     /// where rows are projected, only projects it ([`Optimizer::ahead`]). The row must be settled. `scratch` is as long as the row.
     ///
@@ -165,17 +180,17 @@ impl Open<'_> {
         match *places {
             [place] => {
                 // SAFETY: by the caller's promise.
-                unsafe { self.advance_along_one(simd, (row, rest), w, gradients.of(place as usize), scratch) };
+                unsafe { self.advance_along_one(simd, (row, rest), w, gradients.of(place as usize), scratch, []) };
             }
             [first, second] if self.optimizer.rule != Rule::RowwiseAdagrad => {
                 let ((a, x), (b, y)) = (gradients.of(first as usize), gradients.of(second as usize));
                 // SAFETY: by the caller's promise.
-                unsafe { self.advance_along(simd, row, rest, w, &Gradient::Two([a, b], [x, y])) };
+                unsafe { self.advance_along(simd, row, rest, w, &Gradient::Two([a, b], [x, y]), []) };
             }
             _ => {
                 sum(simd, places, gradients, scratch);
                 // SAFETY: by the caller's promise.
-                unsafe { self.advance_along_sum(simd, row, rest, w, scratch) };
+                unsafe { self.advance_along_sum(simd, row, rest, w, scratch, []) };
             }
         }
     }
@@ -185,21 +200,22 @@ impl Open<'_> {
     /// # Safety
     /// As there.
     #[inline(always)]
-    pub unsafe fn advance_along_one<S: Simd>(
+    pub unsafe fn advance_along_one<S: Simd, const P: usize>(
         &self,
         simd: S,
         (row, rest): (usize, u32),
         w: &mut [f32],
         (factor, vector): (f32, &[f32]),
         scratch: &mut [f32],
+        ahead: Ahead<P>,
     ) {
         if self.optimizer.rule == Rule::RowwiseAdagrad {
             apply(simd, &Set(factor), [&mut *scratch], [vector]);
             // SAFETY: by the caller's promise.
-            unsafe { self.advance_along_sum(simd, row, rest, w, scratch) };
+            unsafe { self.advance_along_sum(simd, row, rest, w, scratch, ahead) };
         } else {
             // SAFETY: by the caller's promise.
-            unsafe { self.advance_along(simd, row, rest, w, &Gradient::One(factor, vector)) };
+            unsafe { self.advance_along(simd, row, rest, w, &Gradient::One(factor, vector), ahead) };
         }
     }
 
@@ -208,7 +224,15 @@ impl Open<'_> {
     /// # Safety
     /// As there.
     #[inline(always)]
-    pub unsafe fn advance_along_sum<S: Simd>(&self, simd: S, row: usize, rest: u32, w: &mut [f32], g: &mut [f32]) {
+    pub unsafe fn advance_along_sum<S: Simd, const P: usize>(
+        &self,
+        simd: S,
+        row: usize,
+        rest: u32,
+        w: &mut [f32],
+        g: &mut [f32],
+        ahead: Ahead<P>,
+    ) {
         let decay = self.optimizer.weight_decay as f32;
         match (self.optimizer.rule, &self.matrices[0]) {
             (Rule::RowwiseAdagrad, Some(sums)) => {
@@ -216,11 +240,11 @@ impl Open<'_> {
                 let sum = &mut unsafe { sums.row(row) }[0];
                 *sum += mean_square(simd, decay, w, g);
                 let rate = self.optimizer.learning_rate as f32 / (sum.sqrt() + ADAGRAD_EPSILON as f32);
-                apply(simd, &Descend { rate, decay: 0.0 }, [&mut *w], [g]);
+                apply_ahead(simd, &Descend { rate, decay: 0.0 }, [&mut *w], [g], ahead);
                 self.project(simd, w);
             }
             // SAFETY: by the caller's promise.
-            _ => unsafe { self.advance_along(simd, row, rest, w, &Gradient::Sum(g)) },
+            _ => unsafe { self.advance_along(simd, row, rest, w, &Gradient::Sum(g), ahead) },
         }
     }
 
@@ -233,7 +257,15 @@ impl Open<'_> {
     }
 
     #[inline(always)]
-    unsafe fn advance_along<S: Simd>(&self, simd: S, row: usize, rest: u32, w: &mut [f32], g: &Gradient) {
+    unsafe fn advance_along<S: Simd, const P: usize>(
+        &self,
+        simd: S,
+        row: usize,
+        rest: u32,
+        w: &mut [f32],
+        g: &Gradient,
+        ahead: Ahead<P>,
+    ) {
         let (rate, decay) = (self.optimizer.learning_rate as f32, self.optimizer.weight_decay as f32);
         let now = self.step + 1;
         // SAFETY: by the caller's promise.
@@ -243,15 +275,15 @@ impl Open<'_> {
                 let rest = self.optimizer.ahead(rest);
                 let known = self.ways.get(rest as usize).copied().flatten();
                 let way = known.unwrap_or_else(|| schedule.way(now, now + rest, true));
-                step_adam(simd, schedule, decay, &way, [&mut *w, m, v], g);
+                step_adam(simd, schedule, decay, &way, [&mut *w, m, v], g, ahead);
                 // SAFETY: by the caller's promise.
                 unsafe { self.time.row(row)[0] = now + rest };
             }
             (Rule::LazyAdam, Some(schedule), Some(m), Some(v)) => {
-                apply_along(simd, &AdamStep { correction: schedule.correction(now), decay }, [&mut *w, m, v], g);
+                apply_along(simd, &AdamStep { correction: schedule.correction(now), decay }, [&mut *w, m, v], g, ahead);
             }
-            (Rule::Adagrad, _, Some(sum), _) => apply_along(simd, &Adagrad { rate, decay }, [&mut *w, sum], g),
-            _ => apply_along(simd, &Descend { rate, decay }, [&mut *w], g),
+            (Rule::Adagrad, _, Some(sum), _) => apply_along(simd, &Adagrad { rate, decay }, [&mut *w, sum], g, ahead),
+            _ => apply_along(simd, &Descend { rate, decay }, [&mut *w], g, ahead),
         }
         self.project(simd, w);
     }

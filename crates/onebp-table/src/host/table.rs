@@ -167,7 +167,7 @@ impl<G: Gradients> RowWork for Step<'_, G> {
                 sum(simd, places, self.gradients, g);
                 apply(simd, &Add(own), [&mut *g], [&*w]);
                 // SAFETY: rows are distinct.
-                unsafe { self.state.advance_along_sum(simd, row, rest, w, g) };
+                unsafe { self.state.advance_along_sum(simd, row, rest, w, g, []) };
                 continue;
             }
             // SAFETY: rows are distinct.

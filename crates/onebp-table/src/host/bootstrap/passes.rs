@@ -223,7 +223,7 @@ impl RowWork for Moves<'_> {
                 // SAFETY: rows are distinct.
                 unsafe {
                     let (w, target) = (side.online.row(row), side.targets.row(row));
-                    side.state.advance_along_sum(simd, row, 0, w, self.gradients.row(index));
+                    side.state.advance_along_sum(simd, row, 0, w, self.gradients.row(index), []);
                     apply(simd, &self.both.mix, [target], [&*w]);
                     side.following.row(row)[0] = side.state.last_step() + 1;
                 }
@@ -236,7 +236,7 @@ impl RowWork for Moves<'_> {
             }
             let ((rows, state), row) = if line < dim { (&self.predictor[0], line) } else { (&self.predictor[1], 0) };
             // SAFETY: rows are distinct.
-            unsafe { state.advance_along_sum(simd, row, 0, rows.row(row), g) };
+            unsafe { state.advance_along_sum(simd, row, 0, rows.row(row), g, []) };
         }
     }
 }
