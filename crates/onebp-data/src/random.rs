@@ -224,11 +224,17 @@ pub fn lanes_of<S: Simd>(vector: S::u32s) -> [u32; MOST_LANES] {
     lanes
 }
 
+/// The first lanes, as many as a vector has.
+#[inline(always)]
+pub fn vector_of<S: Simd>(lanes: &[u32; MOST_LANES]) -> S::u32s {
+    S::as_simd_u32s(lanes).0[0]
+}
+
 /// A vector of 0, 1, 2 and so on.
 #[inline(always)]
 fn lane_numbers<S: Simd>() -> S::u32s {
     const NUMBERS: [u32; MOST_LANES] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
-    S::as_simd_u32s(&NUMBERS).0[0]
+    vector_of::<S>(&NUMBERS)
 }
 
 /// One Philox4x32 block with ten rounds.

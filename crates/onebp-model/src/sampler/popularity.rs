@@ -9,7 +9,7 @@ use super::{Proposal, below};
 use crate::{Error, error::within};
 use onebp_data::{
     Csr,
-    random::{Words, lanes_of},
+    random::{Words, lanes_of, vector_of},
 };
 use pulp::Simd;
 use rand_core::TryRng;
@@ -71,7 +71,7 @@ impl<'a> Interactions<'a> {
         for lane in &mut lanes[..S::U32_LANES] {
             *lane = self.items[*lane as usize];
         }
-        S::as_simd_u32s(&lanes).0[0]
+        vector_of::<S>(&lanes)
     }
 
     /// The item's weight.

@@ -6,7 +6,7 @@
 
 use super::{
     crew::RowWork,
-    scores::{Outlet, Scores},
+    scores::{Chosen, Outlet, Scores},
     state::Open,
 };
 use pulp::Simd;
@@ -24,7 +24,7 @@ impl<O: Outlet> RowWork for ItemScores<'_, O> {
     fn run<S: Simd>(&self, simd: S, range: Range<usize>, scratch: &mut [f32]) {
         let Scores { batch, users, items, factors, sharpness, .. } = self.scores;
         let touched = &batch.touched_items;
-        let rows = batch.row_of_place();
+        let chosen = Chosen::only(batch);
         for q in range {
             let row = touched.rows[q] as usize;
             // SAFETY: rows are distinct.
@@ -34,7 +34,7 @@ impl<O: Outlet> RowWork for ItemScores<'_, O> {
                 unsafe { state.settle(simd, row, item, scratch) };
             }
             for &place in touched.places(q) {
-                let user = batch.users[rows.of(place)] as usize;
+                let user = chosen.of(place);
                 // SAFETY: in this pass nobody writes users.
                 let score = self.scores.score_of(simd, unsafe { users.read(user) }, item);
                 // SAFETY: a place belongs to one item.

@@ -81,3 +81,31 @@ impl Crew {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    struct Visits(Vec<AtomicU32>);
+
+    impl RowWork for Visits {
+        fn run<S: Simd>(&self, _: S, range: Range<usize>, scratch: &mut [f32]) {
+            assert!(scratch.len() >= 2 * MOST_LANES);
+            self.0[range].iter().for_each(|visits| _ = visits.fetch_add(1, Ordering::Relaxed));
+        }
+    }
+
+    /// However many threads may take part, of a pool with fewer or more.
+    #[test]
+    fn every_row_once() {
+        for (pool, threads, count) in
+            [(1, 1, 5000), (3, 1, 5000), (3, 2, 5000), (2, usize::MAX, 5000), (4, 2, 3), (2, 1, 0)]
+        {
+            let visits = Visits((0..count).map(|_| AtomicU32::new(0)).collect());
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(pool).build().unwrap();
+            pool.install(|| Crew::all().at_most(threads).for_rows(count, 2, 100, &visits));
+            assert!(visits.0.iter().all(|visits| visits.load(Ordering::Relaxed) == 1), "{threads} threads");
+        }
+    }
+}

@@ -39,7 +39,7 @@ pub struct HostStep {
     follow: Follow,
     /// Factor of every place, `[B, 1 + S]`; scores at first.
     factors: Vec<f32>,
-    /// User vector of every place, counted over all users, `[B, 1 + S]`.
+    /// User vector of every place, counted over all users, `[B, 1 + S]`; not filled where scores go by item.
     chosen: Vec<u32>,
     /// Weighted loss of every row, `[B]`.
     row_losses: Vec<f32>,
@@ -313,7 +313,7 @@ impl FusedStep for HostStep {
                 self.moving.extend((0..touched.len() as u32).filter(|&q| !touched.is_lone(q as usize)));
                 &self.moving[..]
             });
-            let chosen = Chosen::new(batch, vectors, &self.chosen);
+            let chosen = if by_item { Chosen::only(batch) } else { Chosen::Best(&self.chosen) };
             let users = users.weights.as_slice();
             let gradients = OfItems { factors: &self.factors, chosen, users, score, dim };
             let step = Step { touched, moving, weights: &item_rows, state, gradients: &gradients, far, dim };

@@ -159,7 +159,7 @@ impl HostGradients {
             self.counted.push(total(&self.row_counted));
         }
         if self.wanted[1] {
-            let chosen = Chosen::new(batch, 1, &self.chosen);
+            let chosen = Chosen::Best(&self.chosen);
             let of_items = OfItems { factors: &self.factors, chosen, users: of_users, score, dim };
             let work = Items { batch, users: self.users, rows: &all, of_items, gradients: &gradients };
             self.crew.for_rows(batch.touched_items.len(), dim, 1, &work);

@@ -13,8 +13,11 @@ const STEPS: u32 = 32;
 /// A pace is the fastest of so many laps: what else the machine does only ever makes them slower.
 const LAPS: usize = 3;
 
-/// Laps between two trials: the fewest, after a trial that was a success, and the most, twice as many after each that was none.
-const PATIENCE: [u32; 2] = [16, 512];
+/// Laps between two trials after one that was a success; twice as many after each that was none.
+const PATIENCE: u32 = 16;
+
+/// Laps between two trials at most.
+const MOST_PATIENCE: u32 = 512;
 
 /// What a trial must make of a step's time to be a success: less is noise.
 const GAIN: f64 = 0.92;
@@ -50,7 +53,6 @@ pub struct Pace {
 
 impl Default for Pace {
     fn default() -> Self {
-        let [patience, _] = PATIENCE;
         Self {
             pool: 0,
             halved: 0,
@@ -60,8 +62,8 @@ impl Default for Pace {
             time: Duration::ZERO,
             laps: Vec::new(),
             usual: f64::INFINITY,
-            left: patience,
-            patience,
+            left: PATIENCE,
+            patience: PATIENCE,
         }
     }
 }
@@ -103,8 +105,7 @@ impl Pace {
         self.usual = self.usual.min(pace);
         if pace > LOSS * self.usual {
             // Something has changed.
-            [self.patience, _] = PATIENCE;
-            self.left = 0;
+            (self.patience, self.left) = (PATIENCE, 0);
         }
         if self.left == 0
             && pace < LONG.as_secs_f64()
@@ -132,11 +133,10 @@ impl Pace {
         if self.laps.len() < LAPS && pace <= LOSS * self.usual {
             return;
         }
-        let [fewest, most] = PATIENCE;
         if pace < GAIN * self.usual {
-            (self.halved, self.usual, self.patience) = (halved, pace, fewest);
+            (self.halved, self.usual, self.patience) = (halved, pace, PATIENCE);
         } else {
-            self.patience = (2 * self.patience).min(most);
+            self.patience = (2 * self.patience).min(MOST_PATIENCE);
         }
         self.left = self.patience;
         self.trial = None;

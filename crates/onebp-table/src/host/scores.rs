@@ -360,19 +360,16 @@ fn soften<S: Simd>(simd: S, scores: &mut [f32]) -> f32 {
 /// The user vectors of the places of a batch, counted over all users.
 #[derive(Clone, Copy)]
 pub enum Chosen<'a> {
-    /// The only one of each user.
+    /// The only one of the user of a place.
     Only { users: &'a [u32], rows: RowOfPlace },
-    /// The one of the best score, `[B, W]`.
+    /// The one of the best score, as [`Scores`] leaves it, `[B, W]`.
     Best(&'a [u32]),
 }
 
 impl<'a> Chosen<'a> {
-    /// Of users with `vectors` vectors, the `best` of which are known where there are several.
-    pub fn new(batch: &'a Batch, vectors: usize, best: &'a [u32]) -> Self {
-        match vectors {
-            1 => Self::Only { users: &batch.users, rows: batch.row_of_place() },
-            _ => Self::Best(best),
-        }
+    /// Of users with one vector each.
+    pub fn only(batch: &'a Batch) -> Self {
+        Self::Only { users: &batch.users, rows: batch.row_of_place() }
     }
 
     /// The vector of `place`.
