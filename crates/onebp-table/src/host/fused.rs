@@ -164,8 +164,8 @@ impl Outlet for Moves<'_> {
             // SAFETY: nobody else reads or moves an item of one place.
             unsafe {
                 let w = self.items.row(item);
-                // The item at the same place of the next row, line by line while this one is moved.
-                let ahead = state.ahead(self.items, next.unwrap_or(item));
+                // The item at the same place of the next row, its second half and its state.
+                let ahead = state.ahead::<S>(self.items, next.unwrap_or(item));
                 if self.score == Score::Distance && factor != 0.0 {
                     apply(simd, &Set(factor), [&mut *scratch], [user]);
                     apply(simd, &Add(-factor), [&mut *scratch], [&*w]);

@@ -3,6 +3,7 @@
 //! Work is cut by row: each distinct row of a batch is read and written by one thread, in one place, with its gradients
 //! added up in the order of the batch. So the bytes do not depend on the number of threads, and nothing waits for a lock.
 
+mod ahead;
 mod bootstrap;
 mod by_item;
 mod catalogue;

@@ -1,6 +1,9 @@
 //! The optimizers of [`crate::optimizer`] on one row.
 
-use super::simd::{Ahead, Elementwise, Mix, apply, apply_ahead, dot};
+use super::{
+    ahead::Ahead,
+    simd::{Elementwise, Mix, apply, apply_ahead, dot},
+};
 use crate::optimizer::{
     ADAGRAD_EPSILON, ADAM_EPSILON, BETA_1, BETA_2,
     adam::{Correction, Schedule, Tail, Way},

@@ -6,9 +6,10 @@
 //! [`Outlet`].
 
 use super::{
+    ahead::{Ahead, Coming},
     crew::RowWork,
     shared::Rows,
-    simd::{Add, Exp, MOST_LANES, Scale, Set, apply, dot, exp, square_distance},
+    simd::{Add, Exp, MOST_LANES, Product, Scale, Set, SquareDistance, apply, exp, pairwise, square_distance},
     sum::Gradients,
 };
 use crate::{Batch, Error, Outcome, RowLoss, Score, Spread, batch::RowOfPlace};
@@ -124,7 +125,6 @@ impl<O: Outlet> RowWork for Scores<'_, O> {
             if self.far
                 && let Some(&next) = self.batch.touched_users.rows.get(q + 1)
             {
-                self.users.prefetch(next as usize);
                 self.outlet.prefetch_user(next as usize);
             }
             // SAFETY: users are distinct, and in this pass nobody else writes or reads them.
@@ -144,18 +144,18 @@ impl<O: Outlet> RowWork for Scores<'_, O> {
                 // The places of a chunk follow each other.
                 at += 1;
                 let next = self.batch.touched_users.places.get(at).map(|&next| next as usize).filter(|_| self.far);
-                if let (false, Some(next)) = (self.outlet.moves_items(), next) {
-                    let next = &self.batch.items[next * width..(next + 1) * width];
-                    next.iter().for_each(|&item| self.items.prefetch(item as usize));
-                }
                 // SAFETY: a row of the batch belongs to one user.
                 unsafe { self.outlet.ready_items(simd, place, ids, spare) };
                 // SAFETY: a row of the batch belongs to one user.
                 let (factors, chosen) = unsafe { (self.factors.row(place), self.chosen.row(place)) };
-                for ((factor, chosen), &item) in factors.iter_mut().zip(&mut *chosen).zip(ids) {
-                    let (score, vector) = self.best(simd, user, self.item(item));
-                    *factor = score * self.sharpness;
-                    *chosen = (id * self.vectors + vector) as u32;
+                for (index, &item) in ids.iter().enumerate() {
+                    let item = self.item(item);
+                    let (score, vector) = match next {
+                        Some(next) => self.best(simd, user, item, self.ahead::<S>(next, index)),
+                        None => self.best(simd, user, item, []),
+                    };
+                    factors[index] = score * self.sharpness;
+                    chosen[index] = (id * self.vectors + vector) as u32;
                 }
                 // SAFETY: as above.
                 unsafe { self.weigh(simd, place, factors) };
@@ -219,7 +219,7 @@ fn spread_apart<S: Simd>(simd: S, spread: &Spread, user: &[f32], g: &mut [f32], 
     spread.weight * penalty
 }
 
-impl<O> Scores<'_, O> {
+impl<O: Outlet> Scores<'_, O> {
     /// Turns the scores of row `place` of the batch into its factors, and keeps its loss.
     ///
     /// # Safety
@@ -303,18 +303,32 @@ impl<O> Scores<'_, O> {
         Outcome { loss, counted: false }
     }
 
-    /// The best score of a user's vectors with an item, and which vector has it.
+    /// What is asked for with score `index` of a row of the batch: the item at the same place of the row `next`, of an item that will
+    /// be moved the first half, for the move asks for the second one; and of its user one of several parts.
     #[inline(always)]
-    fn best<S: Simd>(&self, simd: S, user: &[f32], item: &[f32]) -> (f32, usize) {
-        if self.vectors == 1 {
-            return (self.score_of(simd, user, item), 0);
-        }
-        let mut best = (f32::NEG_INFINITY, 0);
-        for (which, vector) in user.chunks_exact(self.dim).enumerate() {
+    fn ahead<S: Simd>(&self, next: usize, index: usize) -> Ahead<2> {
+        let width = self.batch.width();
+        let (item, _) = self.items.place(self.batch.items[next * width + index] as usize);
+        let (user, length) = self.users.place(self.batch.users[next] as usize);
+        // A power of two, at most four: nothing is divided.
+        let parts = width.ilog2().min(2);
+        let part = index & ((1 << parts) - 1);
+        [
+            Coming { first: item, pace: S::F32_LANES >> u32::from(self.outlet.moves_items()) },
+            Coming { first: user.wrapping_add(part * (length >> parts)), pace: (S::F32_LANES * self.vectors) >> parts },
+        ]
+    }
+
+    /// The best score of a user's vectors with an item, and which vector has it; rows `ahead` are asked for meanwhile.
+    #[inline(always)]
+    fn best<S: Simd, const P: usize>(&self, simd: S, user: &[f32], item: &[f32], ahead: Ahead<P>) -> (f32, usize) {
+        let (first, others) = user.split_at(self.dim);
+        let mut best = (self.score_ahead(simd, first, item, ahead), 0);
+        for (which, vector) in others.chunks_exact(self.dim).enumerate() {
             let score = self.score_of(simd, vector, item);
             // What is not a number shows.
             if score > best.0 || score.is_nan() {
-                best = (score, which);
+                best = (score, 1 + which);
             }
         }
         best
@@ -322,9 +336,14 @@ impl<O> Scores<'_, O> {
 
     #[inline(always)]
     pub(super) fn score_of<S: Simd>(&self, simd: S, user: &[f32], item: &[f32]) -> f32 {
+        self.score_ahead(simd, user, item, [])
+    }
+
+    #[inline(always)]
+    fn score_ahead<S: Simd, const P: usize>(&self, simd: S, user: &[f32], item: &[f32], ahead: Ahead<P>) -> f32 {
         match self.score {
-            Score::Product => dot(simd, user, item),
-            Score::Distance => -square_distance(simd, user, item),
+            Score::Product => pairwise::<Product, S, P>(simd, user, item, ahead),
+            Score::Distance => -pairwise::<SquareDistance, S, P>(simd, user, item, ahead),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Rows that several threads write at once, each row by one thread.
 
-use super::simd::prefetch_at;
+use super::ahead::prefetch_at;
 use std::marker::PhantomData;
 
 /// A matrix `[rows, dim]` whose rows are handed out one by one.

@@ -5,13 +5,11 @@
 //! [`pulp::WithSimd`]. Element-wise functions round alike on every CPU with fused multiply-add; [`dot`] sums in an order
 //! that depends on the width of its vectors.
 
+use super::ahead::Ahead;
 use pulp::Simd;
 
 /// Lanes of a vector at most.
 pub const MOST_LANES: usize = 16;
-
-/// Floats of a cache line.
-const LINE: usize = 16;
 
 /// The vectors of a row, and the elements that fill none.
 #[inline(always)]
@@ -24,98 +22,65 @@ fn split_mut<S: Simd>(row: &mut [f32]) -> (&mut [S::f32s], &mut [f32]) {
     S::as_mut_simd_f32s(row)
 }
 
-/// Asks the second-level cache for a row that will be needed soon: rows of a batch are anywhere in their table, which no
-/// hardware guesses. The first level has few places for what is on its way, and what is needed now would wait for them.
-#[inline(always)]
-pub fn prefetch(row: &[f32]) {
-    prefetch_at(row.as_ptr(), row.len());
+/// A function of two rows that is a sum over their elements.
+pub trait Pairwise {
+    /// The sum with one vector more.
+    fn add<S: Simd>(simd: S, sum: S::f32s, a: S::f32s, b: S::f32s) -> S::f32s;
 }
 
-/// [`prefetch`] of `length` floats at `first`, which nobody needs to own; of 1024 at most.
-#[inline(always)]
-pub fn prefetch_at(first: *const f32, length: usize) {
-    ask::<false>(first, length.min(1024));
-}
-
-/// Asks the first-level cache for `length` floats at `first`, of 128 at most, that the second level is likely to have.
-#[inline(always)]
-pub fn prefetch_near(first: *const f32, length: usize) {
-    ask::<true>(first, length.min(128));
-}
-
-/// Asks for `length` floats at `first`, into the first level or the second one.
-#[inline(always)]
-fn ask<const NEAREST: bool>(first: *const f32, length: usize) {
-    for place in (0..length).step_by(LINE) {
-        ask_line::<NEAREST>(first.wrapping_add(place));
+/// <a, b>.
+pub struct Product;
+impl Pairwise for Product {
+    #[inline(always)]
+    fn add<S: Simd>(simd: S, sum: S::f32s, a: S::f32s, b: S::f32s) -> S::f32s {
+        simd.mul_add_f32s(a, b, sum)
     }
 }
 
-/// Asks for the line of `place`.
-#[inline(always)]
-fn ask_line<const NEAREST: bool>(place: *const f32) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
-        // SAFETY: a hint; any address is allowed.
-        unsafe {
-            if NEAREST {
-                _mm_prefetch::<_MM_HINT_T0>(place.cast());
-            } else {
-                _mm_prefetch::<_MM_HINT_T1>(place.cast());
-            }
-        }
+/// |a - b|^2.
+pub struct SquareDistance;
+impl Pairwise for SquareDistance {
+    #[inline(always)]
+    fn add<S: Simd>(simd: S, sum: S::f32s, a: S::f32s, b: S::f32s) -> S::f32s {
+        let apart = simd.sub_f32s(a, b);
+        simd.mul_add_f32s(apart, apart, sum)
     }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = place;
 }
 
-/// <a, b>, both `[d]`.
+/// The value of `F` for two rows `[d]`, asking for rows `ahead`.
 #[inline(always)]
-pub fn dot<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {
+pub fn pairwise<F: Pairwise, S: Simd, const P: usize>(simd: S, a: &[f32], b: &[f32], ahead: Ahead<P>) -> f32 {
     let ((a, a_rest), (b, b_rest)) = (split::<S>(a), split::<S>(b));
     // Four sums at a time hide the latency of the additions.
     let mut sums = [simd.splat_f32s(0.0); 4];
     let (a_fours, a_ones) = a.as_chunks::<4>();
     let (b_fours, b_ones) = b.as_chunks::<4>();
-    for (a, b) in a_fours.iter().zip(b_fours) {
-        for ((sum, &a), &b) in sums.iter_mut().zip(a).zip(b) {
-            *sum = simd.mul_add_f32s(a, b, *sum);
+    for (four, (a, b)) in a_fours.iter().zip(b_fours).enumerate() {
+        for k in 0..4 {
+            ahead.iter().for_each(|coming| coming.ask(4 * four + k));
+            sums[k] = F::add(simd, sums[k], a[k], b[k]);
         }
     }
     for ((sum, &a), &b) in sums.iter_mut().zip(a_ones).zip(b_ones) {
-        *sum = simd.mul_add_f32s(a, b, *sum);
+        *sum = F::add(simd, *sum, a, b);
     }
     if !a_rest.is_empty() {
-        sums[3] = simd.mul_add_f32s(simd.partial_load_f32s(a_rest), simd.partial_load_f32s(b_rest), sums[3]);
+        sums[3] = F::add(simd, sums[3], simd.partial_load_f32s(a_rest), simd.partial_load_f32s(b_rest));
     }
     let [a, b, c, d] = sums;
     simd.reduce_sum_f32s(simd.add_f32s(simd.add_f32s(a, b), simd.add_f32s(c, d)))
 }
 
+/// <a, b>, both `[d]`.
+#[inline(always)]
+pub fn dot<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {
+    pairwise::<Product, S, 0>(simd, a, b, [])
+}
+
 /// |a - b|^2, both `[d]`.
 #[inline(always)]
 pub fn square_distance<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {
-    let ((a, a_rest), (b, b_rest)) = (split::<S>(a), split::<S>(b));
-    let mut sums = [simd.splat_f32s(0.0); 4];
-    let (a_fours, a_ones) = a.as_chunks::<4>();
-    let (b_fours, b_ones) = b.as_chunks::<4>();
-    for (a, b) in a_fours.iter().zip(b_fours) {
-        for ((sum, &a), &b) in sums.iter_mut().zip(a).zip(b) {
-            let apart = simd.sub_f32s(a, b);
-            *sum = simd.mul_add_f32s(apart, apart, *sum);
-        }
-    }
-    for ((sum, &a), &b) in sums.iter_mut().zip(a_ones).zip(b_ones) {
-        let apart = simd.sub_f32s(a, b);
-        *sum = simd.mul_add_f32s(apart, apart, *sum);
-    }
-    if !a_rest.is_empty() {
-        let apart = simd.sub_f32s(simd.partial_load_f32s(a_rest), simd.partial_load_f32s(b_rest));
-        sums[3] = simd.mul_add_f32s(apart, apart, sums[3]);
-    }
-    let [a, b, c, d] = sums;
-    simd.reduce_sum_f32s(simd.add_f32s(simd.add_f32s(a, b), simd.add_f32s(c, d)))
+    pairwise::<SquareDistance, S, 0>(simd, a, b, [])
 }
 
 /// One vector of the result of an element-wise function of `A` rows that are written and `B` rows that are read.
@@ -135,11 +100,7 @@ pub fn apply<S: Simd, const A: usize, const B: usize>(
     apply_ahead(simd, function, written, read, []);
 }
 
-/// Where rows begin that will be needed soon. They are asked for line by line while others are worked on: asked for at once,
-/// most of their lines would have to wait for each other, and the work with them.
-pub type Ahead<const P: usize> = [*const f32; P];
-
-/// [`apply`], asking for rows `ahead` of the same length.
+/// [`apply`], asking for rows `ahead`.
 #[inline(always)]
 pub fn apply_ahead<S: Simd, const A: usize, const B: usize, const P: usize>(
     simd: S,
@@ -155,9 +116,7 @@ pub fn apply_ahead<S: Simd, const A: usize, const B: usize, const P: usize>(
     let vectors = written.each_mut().map(|row| &mut row.0[..whole]);
     let sources = read.map(|row| &row.0[..whole]);
     for at in 0..whole {
-        for first in ahead {
-            ask_line::<false>(first.wrapping_add(at * S::F32_LANES));
-        }
+        ahead.iter().for_each(|coming| coming.ask(at));
         let (mut old, mut other) = ([simd.splat_f32s(0.0); A], [simd.splat_f32s(0.0); B]);
         for k in 0..A {
             old[k] = vectors[k][at];

@@ -13,10 +13,10 @@
 //!   of vectors and the number of threads; long rows are cut into pieces that are added up in their order.
 
 use super::{
+    ahead::prefetch_near,
     lent::{Lent, Packed, Spares, Strided, pack},
     memory::on_huge_pages,
     shared::Rows,
-    simd::prefetch_near,
 };
 use crate::{
     Error, Sparse, SparseProduct,

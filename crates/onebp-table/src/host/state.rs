@@ -1,6 +1,7 @@
 //! The optimizer state of a table on the CPU, and the moves of its rows.
 
 use super::{
+    ahead::{Ahead, Coming, prefetch_at},
     memory::Memory,
     projection::{project, rest_projected},
     rules::{
@@ -8,7 +9,7 @@ use super::{
         unrest_adam,
     },
     shared::Rows,
-    simd::{Ahead, Mix, Set, apply, apply_ahead, prefetch_at},
+    simd::{Mix, Set, apply, apply_ahead},
     sum::{Gradients, sum},
 };
 use crate::{
@@ -148,14 +149,14 @@ impl Open<'_> {
         }
     }
 
-    /// Row `row` of the table `rows` and its state, to be asked for while another row is moved.
+    /// The second half of row `row` of the table `rows`, and its state, to be asked for while another row is moved.
     #[inline(always)]
-    pub fn ahead(&self, rows: &Rows<'_>, row: usize) -> Ahead<3> {
+    pub fn ahead<S: Simd>(&self, rows: &Rows<'_>, row: usize) -> Ahead<3> {
         let (first, length) = rows.place(row);
-        let mut ahead = [first; 3];
+        let mut ahead = [Coming { first: first.wrapping_add(length / 2), pace: S::F32_LANES / 2 }; 3];
         for (ahead, matrix) in ahead[1..].iter_mut().zip(&self.matrices) {
             match matrix.as_ref().map(|matrix| matrix.place(row)) {
-                Some((first, width)) if width == length => *ahead = first,
+                Some((first, width)) if width == length => *ahead = Coming { first, pace: S::F32_LANES },
                 Some((first, width)) => prefetch_at(first, width),
                 None => {}
             }

@@ -1,12 +1,14 @@
 //! A table in the memory of a CPU backend.
 
 use super::{
-    HostSparse, catalogue,
+    HostSparse,
+    ahead::prefetch,
+    catalogue,
     crew::{Crew, RowWork},
     lent::{Lent, Strided},
     memory::Memory,
     shared::Rows,
-    simd::{Add, Mix, apply, dot, prefetch},
+    simd::{Add, Mix, apply, dot},
     state::{Open, State, view},
     sum::{Gradients, sum},
 };
