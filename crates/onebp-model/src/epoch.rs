@@ -36,32 +36,38 @@ pub struct Batches<'a> {
     pub keep_last: bool,
     /// Which of the sampler's items a step keeps; all of them where nothing is said.
     pub keep: Option<Keep>,
-    /// Rows that something follows right after a step.
-    pub followed: Followed,
+    /// Rows that a step carries over the silent steps that follow it.
+    pub carried: Carried,
     /// Seed of the order and of the other positives.
     pub seed: u64,
 }
 
-/// Rows of a batch that something follows right after the step: they must stand at that step, not at a later one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Followed {
-    /// None.
-    None,
-    /// The chosen items, by the users.
-    Positives,
-    /// The users, by the chosen items.
-    Users,
-    /// All rows of both tables, by targets.
-    All,
+/// Which rows of a batch its step carries over the silent steps of dense Adam that follow it, while they are at hand. Not those that
+/// something follows right after the step: who follows must see them as they are then.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Carried {
+    /// The users.
+    pub users: bool,
+    /// The chosen items, at the first place of each row.
+    pub chosen: bool,
+    /// The other items.
+    pub others: bool,
 }
 
-impl Followed {
+impl Carried {
     fn of(method: &Method, hyper: &Hyperparameters) -> Self {
-        match (method.encoder, method.update(hyper).follow()) {
-            (Encoder::Bootstrap(_), _) => Self::All,
-            (_, Follow::Users(_)) => Self::Positives,
-            (_, Follow::Items(_)) => Self::Users,
-            (_, Follow::Neither) => Self::None,
+        if matches!(method.encoder, Encoder::Bootstrap(_)) {
+            // Targets follow all rows.
+            return Self::default();
+        }
+        let (update, [of_users, of_items]) = (method.update(hyper), method.projections());
+        let users = update.trains_users() && hyper.optimizer(of_users).carries();
+        let items = update.trains_items() && hyper.optimizer(of_items).carries();
+        let follow = update.follow();
+        Self {
+            users: users && !matches!(follow, Follow::Items(_)),
+            chosen: items && !matches!(follow, Follow::Users(_)),
+            others: items,
         }
     }
 }
@@ -93,7 +99,7 @@ impl<'a> Batches<'a> {
             whole_users: draws == Draws::Users,
             batch_size: hyper.batch_size,
             keep_last: hyper.keep_last,
-            followed: Followed::of(method, hyper),
+            carried: Carried::of(method, hyper),
             seed,
         })
     }
@@ -265,7 +271,7 @@ mod tests {
             batch_size,
             keep_last,
             keep: None,
-            followed: Followed::None,
+            carried: Carried::default(),
             seed: 9,
         }
     }

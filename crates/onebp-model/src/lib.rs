@@ -20,7 +20,7 @@ mod tables;
 mod two_tower;
 pub mod update;
 
-pub use epoch::{Batches, Epoch, Followed};
+pub use epoch::{Batches, Carried, Epoch};
 pub use error::Error;
 pub use feed::Feed;
 pub use method::{Hyperparameters, Method};

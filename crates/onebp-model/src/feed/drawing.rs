@@ -2,10 +2,9 @@
 //!
 //! Knowing the batches to come tells how long each row will rest: [`Touched::rest`], with which dense Adam carries a row over
 //! its silent steps while it is in hand. That number depends on the epoch and the batch alone, not on threads or on where a run
-//! was resumed. Rows that something follows right after the step ([`Followed`]) are not carried: who follows must see them as
-//! they are then.
+//! was resumed. Of rows that are not carried ([`Carried`]) nobody asks it.
 
-use crate::{Batch, Batches, Epoch, Followed};
+use crate::{Batch, Batches, Carried, Epoch};
 use onebp_table::{Grouping, Touched};
 use std::{collections::VecDeque, ops::RangeInclusive};
 
@@ -91,11 +90,11 @@ impl<'a> Drawing<'a> {
                 self.link(batch);
             }
             let last = self.next >= batches;
-            let enough = if last { 0 } else { self.ahead };
+            let enough = if last || self.batches.carried == Carried::default() { 0 } else { self.ahead };
             while self.waiting.len() > enough
                 && let Some(mut batch) = self.waiting.pop_front()
             {
-                if self.batches.followed == Followed::Positives {
+                if let Carried { chosen: false, others: true, .. } = self.batches.carried {
                     stand_still(&mut batch);
                 }
                 complete.push_back(Some(batch));
@@ -112,12 +111,12 @@ impl<'a> Drawing<'a> {
         batch.group(&mut self.users.grouping, &mut self.items.grouping);
         // Batches are counted from 1: 0 is a row that this epoch has not touched.
         let (number, ahead, waiting) = (self.next as u32, self.ahead as u32, &mut self.waiting);
-        let followed = self.batches.followed;
-        if !matches!(followed, Followed::Users | Followed::All) {
+        let carried = self.batches.carried;
+        if carried.users {
             self.users.link(number, ahead, &batch.touched_users, waiting, |batch| &mut batch.touched_users);
         }
         // Items that a step is yet to choose from are read by it like others.
-        if followed != Followed::All {
+        if carried.others {
             self.items.link(number, ahead, &batch.touched_items, waiting, |batch| &mut batch.touched_items);
         }
         waiting.push_back(batch);

@@ -118,18 +118,21 @@ impl Drawn {
 mod tests {
     use super::*;
     use crate::{
-        Followed,
+        Carried,
         sampler::{Proposal, Static},
     };
     use onebp_data::Csr;
     use onebp_table::Touched;
+
+    const ALL: Carried = Carried { users: true, chosen: true, others: true };
+    const UNCHOSEN: Carried = Carried { users: false, chosen: false, others: true };
 
     fn train() -> Csr {
         let pairs: Vec<_> = (0..40u32).flat_map(|u| (0..9u32).map(move |k| (u, (u * 7 + k * 5) % 90))).collect();
         Csr::from_pairs(40, 90, &pairs).unwrap()
     }
 
-    fn batches(train: &Csr, followed: Followed) -> Batches<'_> {
+    fn batches(train: &Csr, carried: Carried) -> Batches<'_> {
         Batches {
             train,
             sampler: Static::new(train, Proposal::Uniform(90), 3, 7),
@@ -139,7 +142,7 @@ mod tests {
             batch_size: 8,
             keep_last: true,
             keep: None,
-            followed,
+            carried,
             seed: 7,
         }
     }
@@ -149,7 +152,7 @@ mod tests {
     #[test]
     fn batches_come_in_order_and_know_when_their_rows_come_again() {
         let train = train();
-        let batches = batches(&train, Followed::None);
+        let batches = batches(&train, ALL);
         let mut feed = Feed::new(&batches, 1..=2, 0);
         for number in [1, 2] {
             let plain = batches.epoch(number);
@@ -189,7 +192,7 @@ mod tests {
     fn steps_get_the_same_batches_in_order() {
         let train = train();
         for (batch_size, every) in [(8, 1), (8, 7), (8, 1000), (3, 50), (200, 2)] {
-            let batches = Batches { batch_size, ..batches(&train, Followed::Positives) };
+            let batches = Batches { batch_size, ..batches(&train, UNCHOSEN) };
             let mut feed = Feed::new(&batches, 4..=6, 1);
             let expected: Vec<_> = (0..4).map(|_| Vec::from_iter(std::iter::from_fn(|| feed.take()))).collect();
             assert!(!expected[2].is_empty() && expected[3].is_empty());
@@ -212,12 +215,12 @@ mod tests {
         }
     }
 
-    /// Who is followed right after a step stands at that step; the others are carried on.
+    /// Rows that are not carried do not rest ahead, the others do.
     #[test]
-    fn followed_rows_do_not_rest_ahead() {
+    fn rows_rest_ahead_that_are_carried() {
         let train = train();
-        for followed in [Followed::None, Followed::Positives, Followed::Users, Followed::All] {
-            let batches = batches(&train, followed);
+        for carried in [ALL, UNCHOSEN, Carried { users: false, ..ALL }, Carried::default()] {
+            let batches = batches(&train, carried);
             let mut feed = Feed::new(&batches, 1..=1, 0);
             // Rows that rest ahead: users, chosen items, other items.
             let mut found = [false; 3];
@@ -227,13 +230,7 @@ mod tests {
                     found[if batch.positives.contains(row) { 1 } else { 2 }] |= *rest > 0;
                 }
             }
-            let expected = match followed {
-                Followed::None => [true, true, true],
-                Followed::Positives => [true, false, true],
-                Followed::Users => [false, true, true],
-                Followed::All => [false, false, false],
-            };
-            assert_eq!(found, expected, "{followed:?}");
+            assert_eq!(found, [carried.users, carried.chosen, carried.others], "{carried:?}");
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Rows that are asked for before their turn: rows of a batch are anywhere in their table, which no hardware guesses.
 
+use pulp::Simd;
+
 /// Floats of a cache line.
 const LINE: usize = 16;
 
@@ -36,6 +38,24 @@ pub struct Coming {
 pub type Ahead<const P: usize> = [Coming; P];
 
 impl Coming {
+    /// The row that is `length` floats at `first`, while one as long is worked on.
+    #[inline(always)]
+    pub fn row<S: Simd>((first, _): (*const f32, usize)) -> Self {
+        Self { first, pace: S::F32_LANES }
+    }
+
+    /// The first half of such a row.
+    #[inline(always)]
+    pub fn first_half<S: Simd>((first, _): (*const f32, usize)) -> Self {
+        Self { first, pace: S::F32_LANES / 2 }
+    }
+
+    /// The second half of it.
+    #[inline(always)]
+    pub fn second_half<S: Simd>((first, length): (*const f32, usize)) -> Self {
+        Self { first: first.wrapping_add(length / 2), pace: S::F32_LANES / 2 }
+    }
+
     /// Asks the second-level cache for the piece that goes with vector `at` of the other rows.
     #[inline(always)]
     pub fn ask(&self, at: usize) {

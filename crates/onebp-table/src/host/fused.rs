@@ -15,6 +15,7 @@
 
 use super::{
     HostTable,
+    ahead::Coming,
     by_item::{ItemScores, RowFactors},
     crew::{Crew, RowWork},
     pace::Pace,
@@ -165,7 +166,8 @@ impl Outlet for Moves<'_> {
             unsafe {
                 let w = self.items.row(item);
                 // The item at the same place of the next row, its second half and its state.
-                let ahead = state.ahead::<S>(self.items, next.unwrap_or(item));
+                let next = next.unwrap_or(item);
+                let ahead = state.ahead::<S>(Coming::second_half::<S>(self.items.place(next)), next);
                 if self.score == Score::Distance && factor != 0.0 {
                     apply(simd, &Set(factor), [&mut *scratch], [user]);
                     apply(simd, &Add(-factor), [&mut *scratch], [&*w]);

@@ -308,13 +308,13 @@ impl<O: Outlet> Scores<'_, O> {
     #[inline(always)]
     fn ahead<S: Simd>(&self, next: usize, index: usize) -> Ahead<2> {
         let width = self.batch.width();
-        let (item, _) = self.items.place(self.batch.items[next * width + index] as usize);
+        let item = self.items.place(self.batch.items[next * width + index] as usize);
         let (user, length) = self.users.place(self.batch.users[next] as usize);
         // A power of two, at most four: nothing is divided.
         let parts = width.ilog2().min(2);
         let part = index & ((1 << parts) - 1);
         [
-            Coming { first: item, pace: S::F32_LANES >> u32::from(self.outlet.moves_items()) },
+            if self.outlet.moves_items() { Coming::first_half::<S>(item) } else { Coming::row::<S>(item) },
             Coming { first: user.wrapping_add(part * (length >> parts)), pace: (S::F32_LANES * self.vectors) >> parts },
         ]
     }

@@ -149,16 +149,15 @@ impl Open<'_> {
         }
     }
 
-    /// The second half of row `row` of the table `rows`, and its state, to be asked for while another row is moved.
+    /// `w`, of row `row`, and its state, to be asked for while another row is moved.
     #[inline(always)]
-    pub fn ahead<S: Simd>(&self, rows: &Rows<'_>, row: usize) -> Ahead<3> {
-        let (first, length) = rows.place(row);
-        let mut ahead = [Coming { first: first.wrapping_add(length / 2), pace: S::F32_LANES / 2 }; 3];
+    pub fn ahead<S: Simd>(&self, w: Coming, row: usize) -> Ahead<3> {
+        let mut ahead = [w; 3];
         for (ahead, matrix) in ahead[1..].iter_mut().zip(&self.matrices) {
-            match matrix.as_ref().map(|matrix| matrix.place(row)) {
-                Some((first, width)) if width == length => *ahead = Coming { first, pace: S::F32_LANES },
-                Some((first, width)) => prefetch_at(first, width),
-                None => {}
+            let Some(matrix) = matrix else { continue };
+            match matrix.place(row) {
+                (first, 1) => prefetch_at(first, 1),
+                place => *ahead = Coming::row::<S>(place),
             }
         }
         ahead

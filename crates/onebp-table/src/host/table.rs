@@ -2,13 +2,13 @@
 
 use super::{
     HostSparse,
-    ahead::prefetch,
+    ahead::{Coming, prefetch},
     catalogue,
     crew::{Crew, RowWork},
     lent::{Lent, Strided},
     memory::Memory,
     shared::Rows,
-    simd::{Add, Mix, apply, dot},
+    simd::{Add, Mix, apply, apply_ahead, dot},
     state::{Open, State, view},
     sum::{Gradients, sum},
 };
@@ -251,6 +251,8 @@ impl Embedding for HostTable {
             rows: Rows<'a>,
             other: &'a [f32],
             towards: &'a [u32],
+            /// Whether rows come from beyond the caches, on either side.
+            far: bool,
             /// Factors of a row that occurs once.
             once: (f32, f32),
             dim: usize,
@@ -266,16 +268,25 @@ impl Embedding for HostTable {
             #[inline(always)]
             fn run<S: Simd>(&self, simd: S, range: Range<usize>, _: &mut [f32]) {
                 for q in range.clone() {
-                    if q + 1 < range.end {
-                        prefetch(self.other(self.touched.places(q + 1)[0]));
-                        self.rows.prefetch(self.touched.rows[q + 1] as usize);
+                    // The next row, and whom it follows first.
+                    let next = (q + 1).min(range.end - 1);
+                    let (next, leader) = (self.touched.rows[next] as usize, self.other(self.touched.places(next)[0]));
+                    if !self.far {
+                        self.rows.prefetch(next);
+                        prefetch(leader);
                     }
                     // SAFETY: rows are distinct.
                     let row = unsafe { self.rows.row(self.touched.rows[q] as usize) };
                     let places = self.touched.places(q);
                     if let &[place] = places {
                         let (keep, weight) = self.once;
-                        apply(simd, &Mix(keep, weight), [&mut *row], [self.other(place)]);
+                        let (row, other, mix) = ([&mut *row], [self.other(place)], Mix(keep, weight));
+                        if self.far {
+                            let leader = Coming::row::<S>((leader.as_ptr(), leader.len()));
+                            apply_ahead(simd, &mix, row, other, [Coming::row::<S>(self.rows.place(next)), leader]);
+                        } else {
+                            apply(simd, &mix, row, other);
+                        }
                         continue;
                     }
                     for (which, &place) in places.iter().enumerate() {
@@ -290,9 +301,10 @@ impl Embedding for HostTable {
             }
         }
         let [_, dim] = self.shape;
+        let far = self.far || other.far;
         let rows = Rows::new(self.weights.as_mut_slice(), dim);
         let once = (aggregation.keep(1), aggregation.weight(0, 1));
-        let work = Follow { touched, aggregation, rows, other: other.weights.as_slice(), towards, once, dim };
+        let work = Follow { touched, aggregation, rows, other: other.weights.as_slice(), towards, far, once, dim };
         self.crew.for_rows(touched.len(), dim, 1, &work);
         Ok(())
     }

@@ -101,6 +101,11 @@ impl Optimizer {
         self.projection.map_or(Ok(()), |projection| projection.check(dim))
     }
 
+    /// Whether a step carries rows over silent steps that follow it, see [`Optimizer::ahead`].
+    pub fn carries(&self) -> bool {
+        self.rule == Rule::Adam && self.projection.is_none()
+    }
+
     /// Over how many of the `rest` silent steps that follow a step a row is carried at once: over none where rows are
     /// projected, for there is no way back from a projection for a look at the row.
     pub fn ahead(&self, rest: u32) -> u32 {
