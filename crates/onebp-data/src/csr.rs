@@ -1,6 +1,7 @@
 //! Compressed sparse rows: for every user the ascending, duplicate-free list of their items.
 
 use crate::Error;
+use std::ops::Range;
 
 /// A set of (user, item) pairs, stored row by row.
 ///
@@ -93,7 +94,13 @@ impl Csr {
     /// The items of `user`, ascending.
     #[inline]
     pub fn row(&self, user: u32) -> &[u32] {
-        &self.items[self.offsets[user as usize]..self.offsets[user as usize + 1]]
+        &self.items[self.span(user)]
+    }
+
+    /// Where the items of `user` are among those of all users.
+    #[inline]
+    pub fn span(&self, user: u32) -> Range<usize> {
+        self.offsets[user as usize]..self.offsets[user as usize + 1]
     }
 
     /// Whether (`user`, `item`) is in the set.

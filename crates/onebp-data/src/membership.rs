@@ -7,6 +7,7 @@
 //! pair.
 
 use crate::Csr;
+use std::ops::Range;
 
 /// Marks for each pair of a user.
 const MARKS: usize = 32;
@@ -18,32 +19,42 @@ const NEAR: usize = 1 << 18;
 #[derive(Clone, Debug)]
 pub struct Membership<'a> {
     rows: &'a Csr,
+    /// Those of one user after the other.
     marks: Vec<u8>,
-    /// Where the marks of each user begin in `marks`, `[M + 1]`.
-    starts: Vec<usize>,
+    /// Whether all users have a mark for every item.
+    whole: bool,
 }
 
 impl<'a> Membership<'a> {
     /// Marks the pairs of `rows`.
     pub fn new(rows: &'a Csr) -> Self {
-        let all = rows.rows().saturating_mul(rows.columns()) <= MARKS * rows.len();
-        let mut starts = vec![0];
-        let mut end = 0;
+        let all = rows.rows().saturating_mul(rows.columns().div_ceil(8));
+        let hashed = MARKS / 8 * rows.len();
+        let whole = all <= hashed;
+        let mut membership = Self { rows, marks: vec![0; all.min(hashed)], whole };
         for user in 0..rows.rows() as u32 {
-            let hashed = if all { usize::MAX } else { MARKS * rows.row(user).len() };
-            end += hashed.min(rows.columns()).div_ceil(8);
-            starts.push(end);
-        }
-        let mut marks = vec![0; end];
-        for user in 0..rows.rows() as u32 {
-            let marks = &mut marks[starts[user as usize]..starts[user as usize + 1]];
+            let span = membership.span(user);
+            let marks = &mut membership.marks[span];
             let exact = is_exact(marks, rows.columns());
             for &item in rows.row(user) {
-                let place = if exact { item as usize } else { hashed(item, marks) };
+                let place = if exact { item as usize } else { place(item, marks) };
                 marks[place / 8] |= 1 << (place % 8);
             }
         }
-        Self { rows, marks, starts }
+        membership
+    }
+
+    /// Where the marks of `user` are.
+    #[inline]
+    fn span(&self, user: u32) -> Range<usize> {
+        let all = self.rows.columns().div_ceil(8);
+        if self.whole {
+            return user as usize * all..(user as usize + 1) * all;
+        }
+        // From where those of the pairs before begin, which is known without a look.
+        let pairs = self.rows.span(user);
+        let start = MARKS / 8 * pairs.start;
+        start..start + (MARKS / 8 * pairs.len()).min(all)
     }
 
     /// The pairs.
@@ -54,20 +65,15 @@ impl<'a> Membership<'a> {
     /// What `user` owns.
     #[inline]
     pub fn of(&self, user: u32) -> Owned<'a, '_> {
-        let marks = &self.marks[self.starts[user as usize]..self.starts[user as usize + 1]];
+        let marks = &self.marks[self.span(user)];
         Owned { row: self.rows.row(user), marks, exact: is_exact(marks, self.rows.columns()) }
     }
 
-    /// Asks the cache for what tells about a user who will be asked about soon: users come in random order.
+    /// Asks the cache for the marks of a user who will be asked about soon: users come in random order.
     #[inline]
     pub fn prefetch(&self, user: u32) {
-        if self.marks.len() <= NEAR {
-            return;
-        }
-        let Owned { row, marks, exact } = self.of(user);
-        prefetch(marks);
-        if !exact {
-            prefetch(row);
+        if self.marks.len() > NEAR {
+            prefetch(&self.marks[self.span(user)]);
         }
     }
 }
@@ -106,12 +112,14 @@ impl Owned<'_, '_> {
     /// Whether `item` is among it.
     #[inline]
     pub fn contains(&self, item: u32) -> bool {
-        self.among(&[item]) != 0
+        let marked = self.marked(&[item]);
+        marked != 0 && (self.unsure(marked) == 0 || self.confirm(marked, &[item]) != 0)
     }
 
-    /// Which of `items`, at most 32, are among it, a bit for each from the lowest on. Few of the answers need a guess of the CPU.
+    /// Which of `items`, at most 32, have a mark, a bit for each from the lowest on: those that are among it, and few others. No
+    /// answer needs a guess of the CPU.
     #[inline(always)]
-    pub fn among<const N: usize>(&self, items: &[u32; N]) -> u32 {
+    pub fn marked<const N: usize>(&self, items: &[u32; N]) -> u32 {
         let mut marked = 0;
         if self.exact {
             for (at, &item) in items.iter().enumerate() {
@@ -120,17 +128,35 @@ impl Owned<'_, '_> {
             return marked;
         }
         for (at, &item) in items.iter().enumerate() {
-            marked |= self.mark(hashed(item, self.marks)) << at;
+            marked |= self.mark(place(item, self.marks)) << at;
         }
-        let mut left = marked;
+        marked
+    }
+
+    /// Of what is `marked`, what is yet to be confirmed.
+    #[inline(always)]
+    pub fn unsure(&self, marked: u32) -> u32 {
+        if self.exact { 0 } else { marked }
+    }
+
+    /// Which of the `unsure` ones of `items` are among it.
+    #[inline(always)]
+    pub fn confirm<const N: usize>(&self, unsure: u32, items: &[u32; N]) -> u32 {
+        let (mut owned, mut left) = (unsure, unsure);
         while left != 0 {
             let lowest = left & left.wrapping_neg();
             if self.row.binary_search(&items[left.trailing_zeros() as usize]).is_err() {
-                marked ^= lowest;
+                owned ^= lowest;
             }
             left ^= lowest;
         }
-        marked
+        owned
+    }
+
+    /// Asks the cache for what [`Owned::confirm`] needs.
+    #[inline(always)]
+    pub fn prefetch(&self) {
+        prefetch(self.row);
     }
 
     #[inline(always)]
@@ -147,7 +173,7 @@ fn is_exact(marks: &[u8], items: usize) -> bool {
 
 /// Which of `marks` stands for `item`, where there are not enough for all: multiplicative hashing by the golden ratio.
 #[inline(always)]
-fn hashed(item: u32, marks: &[u8]) -> usize {
+fn place(item: u32, marks: &[u8]) -> usize {
     ((u64::from(item.wrapping_mul(0x9E37_79B9)) * 8 * marks.len() as u64) >> 32) as usize
 }
 
@@ -171,7 +197,9 @@ mod tests {
                 }
                 let items: [u32; 17] = std::array::from_fn(|at| 2 * at as u32 + user);
                 let expected = items.iter().rev().fold(0, |bits, &item| bits << 1 | u32::from(owned.contains(item)));
-                prop_assert_eq!(owned.among(&items), expected);
+                let marked = owned.marked(&items);
+                let unsure = owned.unsure(marked);
+                prop_assert_eq!(marked & !unsure | owned.confirm(unsure, &items), expected);
             }
         }
     }

@@ -14,6 +14,7 @@ mod batch;
 pub mod cube;
 mod embedding;
 mod error;
+mod grouping;
 pub mod hardest;
 pub mod host;
 pub mod optimizer;
@@ -31,10 +32,11 @@ pub use embedding::{
     AllItems, CatalogueLoss, Embedding, Follow, FusedStep, OfUser, Outcome, RowLoss, Spread, TableState,
 };
 pub use error::Error;
+pub use grouping::Grouping;
 pub use hardest::{Hardness, Keep};
 pub use optimizer::{Onto, Optimizer, Projection, Rule};
 pub use ranking::{Lists, Ranked, Ranking};
 pub use score::Score;
 pub use sparse::{Sparse, SparseProduct};
 pub use table::Table;
-pub use touched::{Grouping, Touched};
+pub use touched::Touched;

@@ -71,19 +71,27 @@ impl<const N: usize> WithSimd for Together<'_, '_, N> {
                 sampler.owned().prefetch(user);
             }
             let position = position + (group * S::U32_LANES) as u64;
-            let (candidates, sound) = candidates::<S, N>(simd, sampler, epoch, position);
+            let (candidates, mut sound) = candidates::<S, N>(simd, sampler, epoch, position);
+            let (mut marked, mut unsure) = ([0; MOST_LANES], [0; MOST_LANES]);
+            for (lane, &user) in users.iter().enumerate() {
+                let owned = sampler.owned().of(user);
+                if !rejects(catalogue, catalogue - owned.len(), sampler.negatives()) {
+                    sound[lane] = 0;
+                }
+                marked[lane] = owned.marked(&of_lane(&candidates, lane));
+                unsure[lane] = owned.unsure(marked[lane]);
+                if unsure[lane] != 0 {
+                    owned.prefetch();
+                }
+            }
             let rows = users.iter().zip(items.chunks_exact_mut(width)).zip(weights).enumerate();
             for (lane, ((&user, items), weight)) in rows {
                 let negatives = &mut items[width - sampler.negatives()..];
-                let owned = sampler.owned().of(user);
-                let mut free = 0;
-                if sound[lane] != 0 && rejects(catalogue, catalogue - owned.len(), negatives.len()) {
-                    let mut candidates_of_row = [0; N];
-                    for at in 0..N {
-                        candidates_of_row[at] = candidates[at][lane];
-                    }
-                    free = !owned.among(&candidates_of_row) & (u32::MAX >> (32 - N));
+                if unsure[lane] != 0 {
+                    let owned = sampler.owned().of(user);
+                    marked[lane] = owned.confirm(unsure[lane], &of_lane(&candidates, lane));
                 }
+                let mut free = if sound[lane] != 0 { !marked[lane] & (u32::MAX >> (32 - N)) } else { 0 };
                 let found = if free.count_ones() as usize >= negatives.len() {
                     for negative in negatives {
                         *negative = candidates[free.trailing_zeros() as usize % N][lane];
@@ -97,6 +105,16 @@ impl<const N: usize> WithSimd for Together<'_, '_, N> {
             }
         }
     }
+}
+
+/// The candidates of a lane.
+#[inline(always)]
+fn of_lane<const N: usize>(candidates: &[[u32; MOST_LANES]; N], lane: usize) -> [u32; N] {
+    let mut of_lane = [0; N];
+    for at in 0..N {
+        of_lane[at] = candidates[at][lane];
+    }
+    of_lane
 }
 
 /// The first N draws of rows from `position` on, a lane for each row; and 0 for a row where two of them are alike, or one may

@@ -16,8 +16,9 @@ const LAPS: usize = 3;
 /// Laps between two trials after one that was a success; twice as many after each that was none.
 const PATIENCE: u32 = 16;
 
-/// Laps between two trials at most.
+/// Laps between two trials at most, and the seconds that these may take: threads move to other chips from minute to minute.
 const MOST_PATIENCE: u32 = 512;
+const MOST_SECONDS: f64 = 5.0;
 
 /// What a trial must make of a step's time to be a success: less is noise.
 const GAIN: f64 = 0.92;
@@ -25,7 +26,7 @@ const GAIN: f64 = 0.92;
 /// What makes of a step's time something else than noise.
 const LOSS: f64 = 1.3;
 
-/// Longer steps are worth sharing anyway, and a trial of theirs would take long.
+/// Longer steps are worth sharing anyway, and a trial of theirs with fewer threads would take long.
 const LONG: Duration = Duration::from_millis(2);
 
 /// The pace of steps, and the number of threads that makes it.
@@ -107,9 +108,9 @@ impl Pace {
             // Something has changed.
             (self.patience, self.left) = (PATIENCE, 0);
         }
+        let long = pace >= LONG.as_secs_f64();
         if self.left == 0
-            && pace < LONG.as_secs_f64()
-            && let Some(halved) = self.other()
+            && let Some(halved) = if long { self.halved.checked_sub(1) } else { self.other() }
         {
             self.trial = Some(halved);
             self.usual = pace;
@@ -138,7 +139,8 @@ impl Pace {
         } else {
             self.patience = (2 * self.patience).min(MOST_PATIENCE);
         }
-        self.left = self.patience;
+        let most = MOST_SECONDS / (f64::from(STEPS) * self.usual);
+        self.left = self.patience.min(most as u32);
         self.trial = None;
         self.laps.clear();
     }
@@ -201,6 +203,16 @@ mod tests {
         let mut pace = Pace::default();
         let counts = run(&mut pace, 2, 0..100_000, |step, _| 100 + u64::from(step * 7919 % 5));
         assert!(counts[2] > 98_000, "{counts:?}");
+    }
+
+    /// Also steps that one thread takes long for, long after the threads have moved apart.
+    #[test]
+    fn long_steps_are_shared_again() {
+        let mut pace = Pace::default();
+        let counts = run(&mut pace, 2, 0..50_000, |_, threads| [1300, 1500][threads - 1]);
+        assert!(counts[1] > 47_000, "{counts:?}");
+        let counts = run(&mut pace, 2, 0..50_000, |_, threads| [1650, 1000][threads - 1]);
+        assert!(counts[2] > 46_000, "{counts:?}");
     }
 
     #[test]
