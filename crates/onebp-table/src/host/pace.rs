@@ -27,7 +27,7 @@ const GAIN: f64 = 0.92;
 const LOSS: f64 = 1.3;
 
 /// Longer steps are worth sharing anyway, and a trial of theirs with fewer threads would take long.
-const LONG: Duration = Duration::from_millis(2);
+const LONG: Duration = Duration::from_millis(1);
 
 /// The pace of steps, and the number of threads that makes it.
 #[derive(Debug)]
@@ -209,9 +209,9 @@ mod tests {
     #[test]
     fn long_steps_are_shared_again() {
         let mut pace = Pace::default();
-        let counts = run(&mut pace, 2, 0..50_000, |_, threads| [1300, 1500][threads - 1]);
+        let counts = run(&mut pace, 2, 0..50_000, |_, threads| [650, 750][threads - 1]);
         assert!(counts[1] > 47_000, "{counts:?}");
-        let counts = run(&mut pace, 2, 0..50_000, |_, threads| [1650, 1000][threads - 1]);
+        let counts = run(&mut pace, 2, 0..50_000, |_, threads| [825, 500][threads - 1]);
         assert!(counts[2] > 46_000, "{counts:?}");
     }
 
