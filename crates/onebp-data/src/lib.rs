@@ -31,7 +31,7 @@ pub use error::{Error, quote};
 pub use genres::{Genres, genres, genres_from};
 pub use interactions::Interactions;
 pub use load::{LoadOptions, Loaded, load};
-pub use membership::Membership;
+pub use membership::{Membership, Owned};
 pub use prepare::{Preparation, prepare};
 pub use prepared::write_prepared;
 pub use read::{Format, ReadOptions, Source, read};
