@@ -55,7 +55,7 @@ pub trait Outlet: Sync {
     unsafe fn user<S: Simd>(&self, simd: S, q: usize, user: &[f32], g: &mut [f32]);
 
     /// The items of row `place` of the batch, at hand, with their factors and user vectors. Where it moves items, it asks the
-    /// cache for those of the row `next` as well. `scratch` is as long as an item.
+    /// cache for what is left of those of the row `next` as well. `scratch` is as long as an item.
     ///
     /// # Safety
     /// No other thread may be at this row of the batch.

@@ -271,13 +271,14 @@ impl Embedding for HostTable {
                     // The next row, and whom it follows first.
                     let next = (q + 1).min(range.end - 1);
                     let (next, leader) = (self.touched.rows[next] as usize, self.other(self.touched.places(next)[0]));
-                    if !self.far {
+                    let places = self.touched.places(q);
+                    // Else line by line, below.
+                    if !self.far || places.len() > 1 {
                         self.rows.prefetch(next);
                         prefetch(leader);
                     }
                     // SAFETY: rows are distinct.
                     let row = unsafe { self.rows.row(self.touched.rows[q] as usize) };
-                    let places = self.touched.places(q);
                     if let &[place] = places {
                         let (keep, weight) = self.once;
                         let (row, other, mix) = ([&mut *row], [self.other(place)], Mix(keep, weight));
