@@ -6,9 +6,11 @@
 
 use super::{
     crew::RowWork,
+    narrow::{dot, narrow, vectors},
     scores::{Chosen, Outlet, Scores},
     state::Open,
 };
+use crate::Score;
 use pulp::Simd;
 use std::ops::Range;
 
@@ -25,6 +27,9 @@ impl<O: Outlet> RowWork for ItemScores<'_, O> {
         let Scores { batch, users, items, factors, sharpness, .. } = self.scores;
         let touched = &batch.touched_items;
         let chosen = Chosen::only(batch);
+        if self.scores.score == Score::Product {
+            narrow!(S, self.scores.dim, self.run_narrow(simd, range, scratch));
+        }
         for q in range {
             let row = touched.rows[q] as usize;
             // SAFETY: rows are distinct.
@@ -39,6 +44,39 @@ impl<O: Outlet> RowWork for ItemScores<'_, O> {
                 let score = self.scores.score_of(simd, unsafe { users.read(user) }, item);
                 // SAFETY: a place belongs to one item.
                 unsafe { factors.set(place as usize, score * sharpness) };
+            }
+        }
+    }
+}
+
+impl<O: Outlet> ItemScores<'_, O> {
+    /// [`ItemScores::run`] of products of V vectors.
+    #[inline(always)]
+    fn run_narrow<S: Simd, const V: usize>(&self, simd: S, range: Range<usize>, scratch: &mut [f32]) {
+        let Scores { batch, users, items, factors, sharpness, .. } = self.scores;
+        let touched = &batch.touched_items;
+        let rows = &touched.rows[range.clone()];
+        if let Some(state) = self.state {
+            for &row in rows {
+                // SAFETY: rows are distinct.
+                unsafe {
+                    if state.is_late(row as usize) {
+                        state.settle(simd, row as usize, items.row(row as usize), scratch);
+                    }
+                }
+            }
+        }
+        let (owners, row_of) = (&batch.users[..], batch.row_of_place());
+        for (&row, bounds) in rows.iter().zip(touched.starts[range.start..=range.end].windows(2)) {
+            // SAFETY: from here on nobody writes these items in this pass.
+            let item = unsafe { vectors::<S, V>(items.read(row as usize)) };
+            for &place in &touched.places[bounds[0] as usize..bounds[1] as usize] {
+                let user = owners[row_of.of(place)] as usize;
+                // SAFETY: in this pass nobody writes users, who are as wide; a place belongs to one item.
+                unsafe {
+                    let score = dot(simd, vectors::<S, V>(users.read(user)), item);
+                    factors.set(place as usize, score * sharpness);
+                }
             }
         }
     }

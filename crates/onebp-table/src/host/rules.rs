@@ -106,7 +106,7 @@ fn move_by_tail<S: Simd>(simd: S, tail: &Tail, w: S::f32s, m: S::f32s, v: S::f32
 }
 
 /// A step along g and the silent steps after it, in closed form.
-struct StepAndTail<'a>(&'a Tail);
+pub struct StepAndTail<'a>(pub &'a Tail);
 impl Elementwise<3, 1> for StepAndTail<'_> {
     #[inline(always)]
     fn apply<S: Simd>(&self, simd: S, [w, m, v]: [S::f32s; 3], [g]: [S::f32s; 1]) -> [S::f32s; 3] {
@@ -138,9 +138,11 @@ impl Elementwise<1, 2> for BeforeTail<'_> {
 }
 
 /// A silent step.
-struct SilentStep {
-    correction: Correction,
-    decay: f32,
+pub struct SilentStep {
+    /// Bias corrections of the step.
+    pub correction: Correction,
+    /// Coupled L2.
+    pub decay: f32,
 }
 impl Elementwise<3, 0> for SilentStep {
     #[inline(always)]

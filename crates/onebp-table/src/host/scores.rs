@@ -419,6 +419,11 @@ impl Gradients for OfItems<'_> {
     }
 
     #[inline(always)]
+    fn have_own(&self) -> bool {
+        self.score == Score::Distance
+    }
+
+    #[inline(always)]
     fn own(&self, places: &[u32]) -> f32 {
         match self.score {
             Score::Product => 0.0,

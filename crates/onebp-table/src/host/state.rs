@@ -3,10 +3,11 @@
 use super::{
     ahead::{Ahead, Coming, prefetch_at},
     memory::Memory,
+    narrow::{each, vectors_mut},
     projection::{project, rest_projected},
     rules::{
-        Adagrad, AdamStep, Descend, Gradient, apply_along, followed_step, mean_square, rest_adam, step_adam,
-        unrest_adam,
+        Adagrad, AdamStep, Descend, Gradient, SilentStep, StepAndTail, apply_along, followed_step, mean_square,
+        rest_adam, step_adam, unrest_adam,
     },
     shared::Rows,
     simd::{Mix, Set, apply, apply_ahead},
@@ -82,7 +83,81 @@ pub struct Open<'a> {
     ways: [Option<Way>; Touched::MOST_REST as usize + 1],
 }
 
+impl<'a> Open<'a> {
+    /// For rows of a few vectors; nothing where the optimizer is not one of the two Adams, or rows are projected.
+    pub fn narrow(&'a self) -> Option<Narrow<'a>> {
+        let (Some(schedule), [Some(m), Some(v)], None) = (self.schedule, &self.matrices, &self.optimizer.projection)
+        else {
+            return None;
+        };
+        let (now, decay) = (self.step + 1, self.optimizer.weight_decay as f32);
+        Some(Narrow {
+            open: self,
+            schedule,
+            moments: [m, v],
+            dense: self.optimizer.rule == Rule::Adam,
+            step: AdamStep { correction: schedule.correction(now), decay },
+        })
+    }
+}
+
+/// A state of Adam or lazy Adam, opened for rows of a few vectors.
+pub struct Narrow<'a> {
+    open: &'a Open<'a>,
+    schedule: &'a Schedule,
+    moments: [&'a Rows<'a>; 2],
+    /// Whether rows take silent steps.
+    dense: bool,
+    /// The step under way.
+    step: AdamStep,
+}
+
+impl Narrow<'_> {
+    /// [`Open::advance`] of row `row`, `w`, of V vectors, along `g`.
+    ///
+    /// # Safety
+    /// As there; rows must be V vectors long.
+    #[inline(always)]
+    pub unsafe fn advance<S: Simd, const V: usize>(
+        &self,
+        simd: S,
+        (row, rest): (usize, u32),
+        w: &mut [S::f32s; V],
+        g: &[S::f32s; V],
+    ) {
+        // SAFETY: by the caller's promise.
+        let [m, v] = self.moments.map(|rows| unsafe { vectors_mut::<S, V>(rows.row(row)) });
+        if !self.dense {
+            return each(simd, &self.step, [w, m, v], [g]);
+        }
+        let now = self.open.step + 1;
+        let last = now + rest;
+        match self.open.ways.get(rest as usize) {
+            Some(Some(Way::Tail(tail))) => each(simd, &StepAndTail(tail), [w, m, v], [g]),
+            _ => {
+                each(simd, &self.step, [&mut *w, &mut *m, &mut *v], [g]);
+                for step in now + 1..=last {
+                    let correction = self.schedule.correction(step);
+                    each(simd, &SilentStep { correction, decay: self.step.decay }, [&mut *w, &mut *m, &mut *v], []);
+                }
+            }
+        }
+        // SAFETY: by the caller's promise.
+        unsafe { self.open.time.row(row)[0] = last };
+    }
+}
+
 impl Open<'_> {
+    /// Whether row `row` may be late for the step under way.
+    ///
+    /// # Safety
+    /// No other thread may be at this row.
+    #[inline(always)]
+    pub unsafe fn is_late(&self, row: usize) -> bool {
+        // SAFETY: by the caller's promise.
+        self.optimizer.rule == Rule::Adam && unsafe { self.time.read(row)[0] } < self.step
+    }
+
     /// Brings row `row`, `w`, to the step before the one under way, over the silent steps since it was last moved. `scratch` is
     /// at least two rows long.
     ///

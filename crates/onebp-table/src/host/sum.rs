@@ -1,11 +1,18 @@
 //! The gradient of a row: the sum over the places of the batch at which it occurs.
 
+use super::narrow::vectors;
 use pulp::Simd;
 
 /// Where the gradients of a row's places come from.
 pub trait Gradients: Sync {
     /// The vector of a place and its factor.
     fn of(&self, place: usize) -> (f32, &[f32]);
+
+    /// Whether some depend on the row itself.
+    #[inline(always)]
+    fn have_own(&self) -> bool {
+        false
+    }
 
     /// The factor of the row itself, which occurs at `places`; 0 where gradients do not depend on it.
     #[inline(always)]
@@ -32,6 +39,24 @@ pub fn sum<S: Simd>(simd: S, places: &[u32], gradients: &impl Gradients, g: &mut
         }
         simd.partial_store_f32s(rest, sum);
     }
+}
+
+/// [`sum`] of V vectors.
+///
+/// # Safety
+/// Gradients must be V vectors long.
+#[inline(always)]
+pub unsafe fn sum_narrow<S: Simd, const V: usize>(simd: S, places: &[u32], gradients: &impl Gradients) -> [S::f32s; V] {
+    let mut sums = [simd.splat_f32s(0.0); V];
+    for (which, &place) in places.iter().enumerate() {
+        let (factor, vector) = gradients.of(place as usize);
+        // SAFETY: by the caller's promise.
+        let (factor, values) = (simd.splat_f32s(factor), unsafe { vectors::<S, V>(vector) });
+        for k in 0..V {
+            sums[k] = add_product(simd, which, (factor, values[k]), sums[k]);
+        }
+    }
+    sums
 }
 
 /// [`sum`] of vectors from `at` on, N at a time, as long as there are that many. Returns where the others begin.

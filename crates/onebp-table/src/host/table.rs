@@ -2,15 +2,17 @@
 
 use super::{
     HostSparse,
-    ahead::{Coming, prefetch},
+    ahead::prefetch,
     catalogue,
     crew::{Crew, RowWork},
+    follow::Following,
     lent::{Lent, Strided},
     memory::Memory,
+    narrow::{narrow, vectors_mut},
     shared::Rows,
-    simd::{Add, Mix, apply, apply_ahead, dot},
-    state::{Open, State, view},
-    sum::{Gradients, sum},
+    simd::{Add, apply, dot},
+    state::{Narrow, Open, State, view},
+    sum::{Gradients, sum, sum_narrow},
 };
 use crate::{
     Aggregation, Batch, CatalogueLoss, Embedding, Error, Hardness, Optimizer, Rule, Table, TableState, Touched,
@@ -147,9 +149,32 @@ impl<G> Step<'_, G> {
     }
 }
 
+impl<G: Gradients> Step<'_, G> {
+    /// [`Step::run`] of V vectors, in the caches, of all rows.
+    #[inline(always)]
+    fn run_narrow<S: Simd, const V: usize>(&self, simd: S, range: Range<usize>, state: &Narrow<'_>) {
+        let touched = self.touched;
+        let rows = touched.rows[range.clone()].iter().zip(&touched.rest[range.clone()]);
+        for ((&row, &rest), bounds) in rows.zip(touched.starts[range.start..=range.end].windows(2)) {
+            let places = &touched.places[bounds[0] as usize..bounds[1] as usize];
+            // SAFETY: rows are distinct, and V vectors long, as gradients are.
+            unsafe {
+                let g = sum_narrow::<S, V>(simd, places, self.gradients);
+                let w = vectors_mut::<S, V>(self.weights.row(row as usize));
+                state.advance(simd, (row as usize, rest), w, &g);
+            }
+        }
+    }
+}
+
 impl<G: Gradients> RowWork for Step<'_, G> {
     #[inline(always)]
     fn run<S: Simd>(&self, simd: S, range: Range<usize>, scratch: &mut [f32]) {
+        if let (false, None, Some(narrow)) = (self.far, self.moving, self.state.narrow())
+            && !self.gradients.have_own()
+        {
+            narrow!(S, self.dim, self.run_narrow(simd, range, &narrow));
+        }
         let g = &mut scratch[..self.dim];
         for index in range.clone() {
             let q = self.row(index);
@@ -245,68 +270,10 @@ impl Embedding for HostTable {
         other: &mut Self,
         towards: &[u32],
     ) -> Result<(), Error> {
-        struct Follow<'a> {
-            touched: &'a Touched,
-            aggregation: &'a Aggregation,
-            rows: Rows<'a>,
-            other: &'a [f32],
-            towards: &'a [u32],
-            /// Whether rows come from beyond the caches, on either side.
-            far: bool,
-            /// Factors of a row that occurs once.
-            once: (f32, f32),
-            dim: usize,
-        }
-        impl Follow<'_> {
-            #[inline(always)]
-            fn other(&self, place: u32) -> &[f32] {
-                let row = self.towards[place as usize] as usize;
-                &self.other[row * self.dim..(row + 1) * self.dim]
-            }
-        }
-        impl RowWork for Follow<'_> {
-            #[inline(always)]
-            fn run<S: Simd>(&self, simd: S, range: Range<usize>, _: &mut [f32]) {
-                for q in range.clone() {
-                    // The next row, and whom it follows first.
-                    let next = (q + 1).min(range.end - 1);
-                    let (next, leader) = (self.touched.rows[next] as usize, self.other(self.touched.places(next)[0]));
-                    let places = self.touched.places(q);
-                    // Else line by line, below.
-                    if !self.far || places.len() > 1 {
-                        self.rows.prefetch(next);
-                        prefetch(leader);
-                    }
-                    // SAFETY: rows are distinct.
-                    let row = unsafe { self.rows.row(self.touched.rows[q] as usize) };
-                    if let &[place] = places {
-                        let (keep, weight) = self.once;
-                        let (row, other, mix) = ([&mut *row], [self.other(place)], Mix(keep, weight));
-                        if self.far {
-                            let leader = Coming::row::<S>((leader.as_ptr(), leader.len()));
-                            apply_ahead(simd, &mix, row, other, [Coming::row::<S>(self.rows.place(next)), leader]);
-                        } else {
-                            apply(simd, &mix, row, other);
-                        }
-                        continue;
-                    }
-                    for (which, &place) in places.iter().enumerate() {
-                        let other = self.other(place);
-                        let weight = self.aggregation.weight(which, places.len());
-                        match which {
-                            0 => apply(simd, &Mix(self.aggregation.keep(places.len()), weight), [&mut *row], [other]),
-                            _ => apply(simd, &Add(weight), [&mut *row], [other]),
-                        }
-                    }
-                }
-            }
-        }
-        let [_, dim] = self.shape;
-        let far = self.far || other.far;
+        let (crew, dim, far) = (self.crew, self.dim(), self.far || other.far);
         let rows = Rows::new(self.weights.as_mut_slice(), dim);
-        let once = (aggregation.keep(1), aggregation.weight(0, 1));
-        let work = Follow { touched, aggregation, rows, other: other.weights.as_slice(), towards, far, once, dim };
-        self.crew.for_rows(touched.len(), dim, 1, &work);
+        let work = Following::new((touched, rows), aggregation, (other.weights.as_slice(), towards), dim, far);
+        crew.for_rows(touched.len(), dim, 1, &work);
         Ok(())
     }
 
