@@ -1,14 +1,21 @@
-//! The fused step on the CPU, for tables of the size of MovieLens-1M and of Gowalla, by optimizer; and grouping a batch.
+//! The fused step on the CPU, for tables of the size of MovieLens-100k and 1M and of Gowalla, by optimizer and beside a bare one; and
+//! grouping a batch.
 //! `cargo bench --bench step`.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+#[cfg(target_arch = "x86_64")]
+mod bare;
+
 use burn::tensor::Device;
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{
+    BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime,
+};
 use onebp_data::random::{Purpose, Random};
 use onebp_table::{
     Aggregation, Batch, Duplicates, Embedding, Follow, FusedStep, Grouping, Optimizer, Rule, Table, Touched,
     host::{HostStep, HostTable},
 };
+use std::time::Instant;
 
 const ROWS: usize = 1024;
 const WIDTH: usize = 6;
@@ -36,7 +43,8 @@ fn batches(tables: (usize, usize), count: u32) -> Vec<Batch> {
 
 #[allow(deprecated)]
 fn steps(criterion: &mut Criterion) {
-    for (name, tables, dim) in [("ml-1m", (6040, 3706), 128), ("gowalla", (29_858, 40_981), 1024)] {
+    let shapes = [("ml-100k", (943, 1682), 32), ("ml-1m", (6040, 3706), 128), ("gowalla", (29_858, 40_981), 1024)];
+    for (name, tables, dim) in shapes {
         let mut group = criterion.benchmark_group(format!("step/{name}"));
         group.throughput(Throughput::Elements(ROWS as u64)).sample_size(20);
         let batches = batches(tables, 8);
@@ -48,12 +56,35 @@ fn steps(criterion: &mut Criterion) {
             let mut step = HostStep::new(1.0, follow);
             let mut turns = batches.iter().cycle();
             group.bench_function(BenchmarkId::from_parameter(rule.as_str()), |bencher| {
-                bencher.iter(|| step.step(&mut users, &mut items, turns.next().unwrap()).unwrap());
+                // On a thread of the pool, as training does.
+                bencher.iter_custom(|count| {
+                    rayon::scope(|_| {
+                        let start = Instant::now();
+                        for _ in 0..count {
+                            step.step(&mut users, &mut items, turns.next().unwrap()).unwrap();
+                        }
+                        start.elapsed()
+                    })
+                });
             });
             step.take_losses().unwrap();
         }
+        #[cfg(target_arch = "x86_64")]
+        match dim {
+            32 => by_hand::<32>(&mut group, tables, &batches),
+            128 => by_hand::<128>(&mut group, tables, &batches),
+            _ => {}
+        }
         group.finish();
     }
+}
+
+/// The bare step, on as many threads.
+#[cfg(target_arch = "x86_64")]
+fn by_hand<const D: usize>(group: &mut BenchmarkGroup<'_, WallTime>, tables: (usize, usize), batches: &[Batch]) {
+    let Some(mut bare) = bare::Bare::<D>::new(tables) else { return };
+    let threads = rayon::current_num_threads();
+    group.bench_function("bare", |bencher| bencher.iter_custom(|count| bare.time(batches, count, threads)));
 }
 
 fn grouping(criterion: &mut Criterion) {
