@@ -3,7 +3,6 @@
 //! AVX-512, a width that the compiler knows, nothing checked, every row addressed by a pointer, threads that spin while they wait.
 //! It has no silent steps, keeps no losses, and takes a polynomial for exp. So it is no trainer, but `step/*/bare` beside
 //! `step/*/adam` says how much there is left to gain.
-#![cfg(target_arch = "x86_64")]
 
 use onebp_table::Batch;
 use std::{
@@ -21,7 +20,7 @@ const LANES: usize = 16;
 #[derive(Clone, Copy)]
 struct Line(#[expect(dead_code, reason = "read through pointers")] [f32; LANES]);
 
-/// The tables, `D` floats to a row, and the factors of a batch.
+/// The tables, `D` floats to a row, a multiple of 32 and 128 at most, and the factors of a batch.
 pub struct Bare<const D: usize> {
     users: Vec<Line>,
     items: Vec<Line>,
@@ -59,7 +58,8 @@ impl Meeting {
 impl<const D: usize> Bare<D> {
     /// Tables of so many users and items; nothing where the CPU lacks AVX-512.
     pub fn new((users, items): (usize, usize)) -> Option<Self> {
-        if !is_x86_feature_detected!("avx512f") {
+        let [f, dq] = [is_x86_feature_detected!("avx512f"), is_x86_feature_detected!("avx512dq")];
+        if !(f && dq && is_x86_feature_detected!("fma")) {
             return None;
         }
         let table = |rows: usize, scale: f32| {

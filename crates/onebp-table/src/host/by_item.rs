@@ -58,12 +58,8 @@ impl<O: Outlet> ItemScores<'_, O> {
         let rows = &touched.rows[range.clone()];
         if let Some(state) = self.state {
             for &row in rows {
-                // Asked beforehand, since hardly one is and settling is much code. SAFETY: rows are distinct.
-                unsafe {
-                    if state.is_late(row as usize) {
-                        state.settle(simd, row as usize, items.row(row as usize), scratch);
-                    }
-                }
+                // SAFETY: rows are distinct.
+                unsafe { state.settle(simd, row as usize, items.row(row as usize), scratch) };
             }
         }
         let (owners, row_of) = (&batch.users[..], batch.row_of_place());

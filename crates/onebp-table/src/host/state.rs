@@ -153,7 +153,7 @@ impl Open<'_> {
     /// # Safety
     /// No other thread may be at this row.
     #[inline(always)]
-    pub unsafe fn is_late(&self, row: usize) -> bool {
+    unsafe fn is_late(&self, row: usize) -> bool {
         // SAFETY: by the caller's promise.
         self.optimizer.rule == Rule::Adam && unsafe { self.time.read(row)[0] } < self.step
     }
@@ -165,13 +165,15 @@ impl Open<'_> {
     /// No other thread may be at this row.
     #[inline(always)]
     pub unsafe fn settle<S: Simd>(&self, simd: S, row: usize, w: &mut [f32], scratch: &mut [f32]) {
-        let (Rule::Adam, Some(schedule), [Some(m), Some(v)]) = (self.optimizer.rule, self.schedule, &self.matrices)
-        else {
+        // Asked first: hardly any row is late.
+        // SAFETY: by the caller's promise.
+        if unsafe { !self.is_late(row) } {
             return;
-        };
+        }
+        let (Some(schedule), [Some(m), Some(v)]) = (self.schedule, &self.matrices) else { return };
         // SAFETY: by the caller's promise.
         let (time, m, v) = unsafe { (&mut self.time.row(row)[0], m.row(row), v.row(row)) };
-        if *time >= self.step || self.optimizer.rests(*time) {
+        if self.optimizer.rests(*time) {
             return;
         }
         rest(simd, schedule, &self.optimizer, (*time, self.step), [w, m, v], scratch);
