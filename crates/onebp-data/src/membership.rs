@@ -6,7 +6,7 @@
 //! more has those, and no search at all; all users have where that costs no more for all of them together. At most four bytes a
 //! pair.
 
-use crate::Csr;
+use crate::{Csr, prefetch};
 use std::ops::Range;
 
 /// Marks for each pair of a user.
@@ -76,21 +76,6 @@ impl<'a> Membership<'a> {
             prefetch(&self.marks[self.span(user)]);
         }
     }
-}
-
-/// Asks the cache for the first lines of `values`.
-#[inline]
-fn prefetch<T>(values: &[T]) {
-    const LINE: usize = 64;
-    const LINES: usize = 8;
-    #[cfg(target_arch = "x86_64")]
-    for value in values.iter().step_by(LINE / size_of::<T>()).take(LINES) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a hint; any address is allowed.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(value).cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (values, LINE, LINES);
 }
 
 /// What a user owns.

@@ -50,13 +50,17 @@ impl Auc {
         let Some(Margin { radius, weights }) = piece.margin else { return self.read_scores(piece.scores) };
         let (parts, weights) = (piece.scores.chunks(PART), weights.chunks(PART));
         for ((estimates, weights), first) in parts.zip(weights).zip((piece.first..).step_by(PART)) {
-            let mut open = [0; PART / 16];
             let margin = Margin { radius, weights };
-            let compare = |truth| compare_estimates(truth, estimates, margin, &mut open);
-            self.lost += self.truth.chunks(TABLE).map(compare).sum::<u64>();
-            for (at, mut bits) in open.into_iter().enumerate() {
+            let mut open = [[0; 4]; PART / 64];
+            for truth in self.truth.chunks(TABLE) {
+                let mut near = [[0; 4]; PART / 64];
+                self.lost += compare_estimates(truth, estimates, margin, near.as_flattened_mut());
+                open.as_flattened_mut().iter_mut().zip(near.as_flattened()).for_each(|(open, near)| *open |= near);
+            }
+            for (at, bits) in open.into_iter().enumerate() {
+                let mut bits = bits.iter().rev().fold(0, |bits, &part: &u16| bits << 16 | u64::from(part));
                 while bits != 0 {
-                    let at = at * 16 + bits.trailing_zeros() as usize;
+                    let at = at * 64 + bits.trailing_zeros() as usize;
                     bits &= bits - 1;
                     // It has been compared nevertheless, which is taken back.
                     self.lost -= 2 * below(estimates[at], &self.truth);
@@ -141,6 +145,9 @@ fn compare_all_estimates(truth: &[f32], estimates: &[f32], margin: Margin<'_>, o
         let (low, high) = ((-margin.radius).mul_add(weight, estimate), margin.radius.mul_add(weight, estimate));
         sum += 2 * below(estimate, truth);
         let within = truth.iter().any(|&truth| low <= truth && truth <= high);
+        if at % 16 == 0 {
+            open[at / 16] = 0;
+        }
         open[at / 16] |= u16::from(within) << (at % 16);
     }
     sum

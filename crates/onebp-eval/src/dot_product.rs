@@ -16,6 +16,7 @@ mod screen;
 mod vnni;
 
 use crate::{Error, Scorer, Screen, Visit};
+use onebp_data::prefetch;
 use pulp::{Arch, Simd, WithSimd};
 use screen::Screened;
 
@@ -180,7 +181,8 @@ impl WithSimd for Product<'_> {
     }
 }
 
-/// The scores of one user `[dim]` and single items, eight at a time: the additions of one score wait for each other.
+/// The scores of one user `[dim]` and single items, eight at a time: the additions of one score wait for each other. The
+/// rows of the next eight come from afar meanwhile.
 struct Pairs<'a> {
     user: &'a [f32],
     dot: &'a DotProduct<'a>,
@@ -193,7 +195,9 @@ impl WithSimd for Pairs<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        for (items, out) in self.items.chunks(8).zip(self.out.chunks_mut(8)) {
+        let next = self.items.chunks(8).skip(1).chain([&[] as &[u32]]);
+        for ((items, out), next) in self.items.chunks(8).zip(self.out.chunks_mut(8)).zip(next) {
+            next.iter().for_each(|&item| prefetch(self.dot.item(item as usize)));
             let mut rows = [self.user; 8];
             for (row, &item) in rows.iter_mut().zip(items) {
                 *row = self.dot.item(item as usize);

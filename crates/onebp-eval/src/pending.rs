@@ -1,11 +1,11 @@
-//! Items of a row whose estimates leave open how they compare with something.
+//! Items of a row whose scores must be known, as estimates leave open how they compare.
 
 use crate::Scorer;
 
-/// Items whose scores are asked for together.
-const TOGETHER: usize = 8;
+/// Items whose scores are asked for together: a scorer can fetch the next while it computes some.
+const TOGETHER: usize = 32;
 
-/// Items of one user, in ascending order, that wait for each other until there are enough to ask for their scores.
+/// Items of one user that wait for each other until there are enough to ask for their scores.
 #[derive(Default)]
 pub(crate) struct Pending {
     items: Vec<u32>,
@@ -14,10 +14,6 @@ pub(crate) struct Pending {
 impl Pending {
     pub(crate) fn clear(&mut self) {
         self.items.clear();
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.items.is_empty()
     }
 
     pub(crate) fn push(&mut self, item: u32) {
@@ -30,7 +26,8 @@ impl Pending {
         self.settle_first(many, scorer, user, each);
     }
 
-    /// Hands out all items with the scores that `scorer` has for them and `user`.
+    /// Hands out all items in the order in which they came, with the scores that `scorer` has for
+    /// them and `user`.
     pub(crate) fn settle(&mut self, scorer: &dyn Scorer, user: u32, each: impl FnMut(u32, f32)) {
         self.settle_first(self.items.len(), scorer, user, each);
     }

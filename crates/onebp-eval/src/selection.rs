@@ -5,7 +5,9 @@
 //! skipped, 64 scores at a time. The others gather in a buffer of 2k; when it is full, a linear-time selection halves it
 //! and raises the threshold. For one user O(N + k log k) time and O(k) memory.
 //!
-//! Where estimates are read, what is above the threshold with its margin is close to it, and its score is asked for.
+//! Where estimates are read, a score is known to lie between two numbers. What may be above the threshold is kept; a
+//! candidate whose larger number ranks below the k-th best of the smaller ones is none of the best. The scores of the few
+//! that remain are asked for at the end of the row, or when they would fill the buffer.
 //!
 //! The inner loops run over arrays of fixed length and have no branches, so that the compiler makes vector instructions of
 //! them, for the processor at hand.
@@ -24,12 +26,24 @@ const CHUNK: usize = 64;
 /// Selects the best items of one row after another, reusing its buffer.
 pub(crate) struct Selection {
     k: usize,
-    /// One number for a candidate, smaller for better: see [`key`]. Less than 2k of them.
-    kept: Vec<u64>,
-    /// Only what is above it is kept: k candidates so far are, or are equal to it and kept already.
+    /// Less than 2k.
+    kept: Vec<Candidate>,
+    /// Only what may be above it is kept: k candidates so far are not below it.
     threshold: f32,
-    /// What may be above the threshold.
     pending: Pending,
+}
+
+/// The [`key`]s of an item with the smallest score it may have and with the largest; equal where its score is known.
+#[derive(Clone, Copy)]
+struct Candidate {
+    least: u64,
+    most: u64,
+}
+
+impl Candidate {
+    fn known(key: u64) -> Self {
+        Self { least: key, most: key }
+    }
 }
 
 impl Selection {
@@ -40,30 +54,59 @@ impl Selection {
 
     /// Bytes that a selection of `k` allocates.
     pub(crate) fn bytes(k: usize) -> usize {
-        2 * k * size_of::<u64>()
+        2 * k * size_of::<Candidate>()
     }
 
     /// Begins a new row.
     pub(crate) fn clear(&mut self) {
         self.kept.clear();
         self.threshold = EXCLUDED;
-        self.pending.clear();
     }
 
     /// Reads a piece of a row, which comes after all pieces read before. `scorer` has the scores of estimates.
     pub(crate) fn read(&mut self, piece: Piece<'_>, scorer: &dyn Scorer) {
-        Arch::new().dispatch(Find { selection: self, piece });
-        let Self { k, kept, threshold, pending } = self;
-        pending.settle_many(scorer, piece.user, |item, score| keep(*k, kept, threshold, item, score));
+        Arch::new().dispatch(Find { selection: self, piece, scorer });
     }
 
     /// The best items of the row and their scores (+0.0 for both zeros), best first: `k`, or all candidates where there
     /// are fewer. `scorer` and `user` are those of all pieces.
     pub(crate) fn best(&mut self, scorer: &dyn Scorer, user: u32) -> impl Iterator<Item = (u32, f32)> + '_ {
-        let Self { k, kept, threshold, pending } = self;
-        pending.settle(scorer, user, |item, score| keep(*k, kept, threshold, item, score));
-        kept.sort_unstable();
-        kept.iter().take(*k).map(|&key| (key as u32, score(key)))
+        if self.kept.len() > self.k {
+            self.narrow();
+        }
+        self.settle(scorer, user);
+        self.kept.sort_unstable_by_key(|candidate| candidate.least);
+        self.kept.iter().take(self.k).map(|candidate| (candidate.least as u32, score(candidate.least)))
+    }
+
+    /// Makes room in a full buffer, and raises the threshold.
+    #[inline(never)]
+    fn halve(&mut self, scorer: &dyn Scorer, user: u32) {
+        self.narrow();
+        if self.kept.len() > self.k + self.k / 2 {
+            self.settle(scorer, user);
+            self.narrow();
+        }
+    }
+
+    /// Leaves those that may be among the best k of what is kept, which is at least so much.
+    fn narrow(&mut self) {
+        let (_, &mut last, _) = self.kept.select_nth_unstable_by_key(self.k - 1, |candidate| candidate.least);
+        self.kept.retain(|candidate| candidate.most <= last.least);
+        self.threshold = self.threshold.max(score(last.least));
+    }
+
+    /// Asks for the scores of what is kept and not known.
+    fn settle(&mut self, scorer: &dyn Scorer, user: u32) {
+        let Self { kept, pending, .. } = self;
+        let open = |candidate: &Candidate| candidate.least != candidate.most;
+        kept.iter().filter(|candidate| open(candidate)).for_each(|candidate| pending.push(candidate.least as u32));
+        let mut candidates = kept.iter_mut().filter(|candidate| open(candidate));
+        pending.settle(scorer, user, |item, score| {
+            if let Some(candidate) = candidates.next() {
+                *candidate = Candidate::known(key(score, item));
+            }
+        });
     }
 
     /// A threshold for the beginning of a row, where nearly every score would be above the best so far. The largest score
@@ -77,7 +120,7 @@ impl Selection {
             return EXCLUDED;
         }
         let mut largest = vec![[EXCLUDED; CHUNK]; classes];
-        let downwards = piece.margin.map(|margin| Margin { radius: -margin.radius, ..margin });
+        let downwards = piece.downwards();
         for (at, scores) in chunks.iter().enumerate() {
             let scores = raised(scores, downwards, at);
             for (largest, score) in largest[at % classes].iter_mut().zip(scores) {
@@ -89,46 +132,36 @@ impl Selection {
         kth.next_down()
     }
 
-    /// Takes what is above the threshold from the chunk `at` of a piece.
+    /// Takes what may be above the threshold from the chunk `at` of a piece.
     #[inline(always)]
-    fn take(&mut self, scores: &[f32; CHUNK], piece: &Piece<'_>, at: usize) {
+    fn take(&mut self, scores: &[f32; CHUNK], piece: &Piece<'_>, at: usize, scorer: &dyn Scorer) {
         let mut above = above(&raised(scores, piece.margin, at), self.threshold);
         while above != 0 {
-            let place = above.trailing_zeros();
+            let place = above.trailing_zeros() as usize % CHUNK;
             above &= above - 1;
-            let item = (piece.first + at * CHUNK) as u32 + place;
-            if piece.margin.is_some() {
-                self.pending.push(item);
-            } else {
-                keep(self.k, &mut self.kept, &mut self.threshold, item, scores[place as usize % CHUNK]);
+            let (item, score) = ((piece.first + at * CHUNK + place) as u32, scores[place]);
+            let (least, most) = match piece.margin {
+                None => (score, score),
+                Some(Margin { radius, weights }) => {
+                    let weight = weights[at * CHUNK + place];
+                    ((-radius).mul_add(weight, score), radius.mul_add(weight, score))
+                }
+            };
+            if most > self.threshold {
+                self.kept.push(Candidate { least: key(least, item), most: key(most, item) });
+                if self.kept.len() == 2 * self.k {
+                    self.halve(scorer, piece.user);
+                }
             }
         }
     }
 }
 
-/// Keeps what is above the threshold.
-#[inline]
-fn keep(k: usize, kept: &mut Vec<u64>, threshold: &mut f32, item: u32, score: f32) {
-    if score > *threshold {
-        kept.push(key(score, item));
-        if kept.len() == 2 * k {
-            *threshold = halve(k, kept);
-        }
-    }
-}
-
-/// Leaves the best k; returns the score of the last of them.
-#[inline(never)]
-fn halve(k: usize, kept: &mut Vec<u64>) -> f32 {
-    let (_, &mut last, _) = kept.select_nth_unstable(k - 1);
-    kept.truncate(k);
-    score(last)
-}
-
-/// Keeps the items of a piece that are above the threshold; of estimates, leaves pending what may be.
+/// Keeps the items of a piece that are, or may be, above the threshold.
 struct Find<'a> {
     selection: &'a mut Selection,
     piece: Piece<'a>,
+    scorer: &'a dyn Scorer,
 }
 
 impl NullaryFnOnce for Find<'_> {
@@ -136,8 +169,8 @@ impl NullaryFnOnce for Find<'_> {
 
     #[inline(always)]
     fn call(self) {
-        let Self { selection, piece } = self;
-        if selection.threshold == EXCLUDED && selection.kept.is_empty() && selection.pending.is_empty() {
+        let Self { selection, piece, scorer } = self;
+        if selection.threshold == EXCLUDED && selection.kept.is_empty() {
             selection.threshold = selection.first_threshold(&piece);
         }
         let (chunks, rest) = piece.scores.as_chunks();
@@ -151,13 +184,13 @@ impl NullaryFnOnce for Find<'_> {
             while hits != 0 {
                 let at = hits.trailing_zeros() as usize;
                 hits &= hits - 1;
-                selection.take(&part[at], &piece, first + at);
+                selection.take(&part[at], &piece, first + at, scorer);
             }
         }
         if !rest.is_empty() {
             let mut scores = [EXCLUDED; CHUNK];
             scores[..rest.len()].copy_from_slice(rest);
-            selection.take(&scores, &piece, chunks.len());
+            selection.take(&scores, &piece, chunks.len(), scorer);
         }
     }
 }
@@ -232,8 +265,9 @@ fn score(key: u64) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Scores, full_sort};
+    use crate::testing::{Scores, Vague, full_sort};
     use proptest::prelude::*;
+    use std::sync::atomic::Ordering::Relaxed;
 
     /// Reads `scores` in pieces; or estimates of them, each of its margin.
     fn read(
@@ -281,6 +315,27 @@ mod tests {
         let bits: Vec<_> = selection.best(&scorer, 0).map(|(item, score)| (item, score.to_bits())).collect();
         let expected = [(9, f32::MAX), (7, 1.5), (8, 0.0), (11, -f32::MIN_POSITIVE / 4.0), (10, f32::MIN)];
         assert_eq!(bits, expected.map(|(item, score)| (item, score.to_bits())));
+    }
+
+    /// What a running threshold lets in is many times k; only what may be among the best is asked for.
+    #[test]
+    fn few_scores_are_asked_for() {
+        let scores: Vec<f32> = (0..20_000u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 8) as f32).collect();
+        let weights = vec![1.0; scores.len()];
+        let rows = Scores { table: scores.clone(), items: scores.len() };
+        let scorer = Vague { scorer: &rows, radius: 0.0, refused: 0, pairs: 0.into(), rows: 0.into() };
+        let mut selection = Selection::new(20);
+        for (radius, most) in [(1.0, 20), (2e3, 30)] {
+            scorer.pairs.store(0, Relaxed);
+            selection.clear();
+            for (scores, first) in scores.chunks(512).zip((0..).step_by(512)) {
+                let margin = Some(Margin { radius, weights: &weights[..scores.len()] });
+                selection.read(Piece { user: 0, first, scores, margin }, &scorer);
+            }
+            assert!(selection.best(&scorer, 0).map(|entry| entry.0).eq(full_sort(&scores, 20)));
+            let asked = scorer.pairs.load(Relaxed);
+            assert!((20..=most).contains(&asked), "{asked}");
+        }
     }
 
     fn score() -> impl Strategy<Value = f32> {

@@ -108,7 +108,7 @@ struct Around {
 }
 
 impl Around {
-    /// Adds to `below` how many truth scores are below each estimate, to `open` which have one within their margin.
+    /// Adds to `below` how many truth scores are below each estimate; `open` are those that have one within their margin.
     #[inline(always)]
     fn search<const STEPS: usize>(
         &self,
@@ -123,7 +123,7 @@ impl Around {
         let low = simd.mul_add_f32x16(simd.splat_f32x16(-self.radius), weights, estimates);
         let from_next = simd.cmp_le_f32x16(look_up(simd, self.tables[0], place), high);
         let from_previous = simd.cmp_ge_f32x16(look_up(simd, self.before, place), low);
-        *open |= from_next.0 | from_previous.0;
+        *open = from_next.0 | from_previous.0;
         simd.wrapping_add_u32x16(below, place)
     }
 }

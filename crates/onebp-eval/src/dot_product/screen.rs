@@ -15,6 +15,7 @@
 
 use super::{DotProduct, GROUP, PANEL};
 use crate::scorer::{Margin, Screen, VisitEstimates};
+use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 
 /// Length of a row of integers at most: its square fits 31 bits, and so does any product of two such rows.
@@ -36,6 +37,9 @@ const MOST_OPEN: f64 = 0.1;
 
 /// Numbers in the panels of one tile, 256 KiB, as far as the bounds on its items allow.
 const TILE: usize = 1 << 17;
+
+/// Numbers that are added up side by side.
+const LANES: usize = 16;
 
 /// All items in 16 bits.
 pub(super) struct Screened<'a> {
@@ -154,23 +158,54 @@ struct Quantized {
 impl Quantized {
     /// Writes the integers into `integers`; `None` where the row is longer than [`LENGTHS`] or not finite.
     fn new(row: &[f32], integers: &mut Vec<i16>) -> Option<Self> {
-        let square = |x: f64| x * x;
-        let length = row.iter().map(|&x| square(x.into())).sum::<f64>().sqrt();
+        integers.resize(row.len(), 0);
+        Arch::new().dispatch(Quantize { row, integers })
+    }
+}
+
+/// [`Quantized::new`], in vectors.
+struct Quantize<'a> {
+    row: &'a [f32],
+    integers: &'a mut [i16],
+}
+
+impl NullaryFnOnce for Quantize<'_> {
+    type Output = Option<Quantized>;
+
+    #[inline(always)]
+    fn call(self) -> Option<Quantized> {
+        let Self { row, integers } = self;
+        let (mut squares, mut largest) = ([0.0; LANES], [0.0f32; LANES]);
+        for row in row.chunks(LANES) {
+            for ((square, largest), &x) in squares.iter_mut().zip(&mut largest).zip(row) {
+                *square += f64::from(x) * f64::from(x);
+                *largest = if x.abs() > *largest { x.abs() } else { *largest };
+            }
+        }
+        let length = squares.iter().sum::<f64>().sqrt();
         if length.is_nan() || length >= LENGTHS.end {
             return None;
         }
-        let largest = f64::from(row.iter().fold(0.0, |largest: f32, x| largest.max(x.abs())));
+        let largest = largest.into_iter().fold(0.0, f32::max);
         // Rounding makes a row longer by half the root of its columns at most.
-        let scale = (length / (LONGEST - (row.len() as f64).sqrt())).max(largest / LARGEST) as f32;
+        let scale = (length / (LONGEST - (row.len() as f64).sqrt())).max(f64::from(largest) / LARGEST) as f32;
         // A row so short is lost as a whole.
         let scale = if length < LENGTHS.start { 1.0 } else { scale };
         let inverse = 1.0 / scale;
-        integers.clear();
-        integers.extend(row.iter().map(|x| (x * inverse).round_ties_even() as i16));
-        let kept = integers.iter().map(|&q| square(q.into())).sum::<f64>().sqrt();
-        let lost = row.iter().zip(&*integers).map(|(&x, &q)| square(f64::from(x) - f64::from(scale) * f64::from(q)));
-        let lost = lost.sum::<f64>().sqrt();
-        (kept <= LONGEST).then_some(Self { scale, length, kept: kept * f64::from(scale), lost })
+        let (mut kept, mut lost) = ([0.0; LANES], [0.0; LANES]);
+        for (row, integers) in row.chunks(LANES).zip(integers.chunks_mut(LANES)) {
+            let sums = kept.iter_mut().zip(&mut lost);
+            for ((&x, integer), (kept, lost)) in row.iter().zip(integers).zip(sums) {
+                let rounded = (x * inverse).round_ties_even();
+                *integer = rounded as i16;
+                let (rounded, x) = (f64::from(rounded), f64::from(x));
+                *kept += rounded * rounded;
+                let missing = x - f64::from(scale) * rounded;
+                *lost += missing * missing;
+            }
+        }
+        let [kept, lost] = [kept, lost].map(|squares| squares.iter().sum::<f64>().sqrt());
+        (kept <= LONGEST).then_some(Quantized { scale, length, kept: kept * f64::from(scale), lost })
     }
 }
 
