@@ -51,14 +51,13 @@ impl Auc {
         let (parts, weights) = (piece.scores.chunks(PART), weights.chunks(PART));
         for ((estimates, weights), first) in parts.zip(weights).zip((piece.first..).step_by(PART)) {
             let margin = Margin { radius, weights };
-            let mut open = [[0; 4]; PART / 64];
+            let (mut open, mut near) = ([0u16; PART / 16], [0; PART / 16]);
             for truth in self.truth.chunks(TABLE) {
-                let mut near = [[0; 4]; PART / 64];
-                self.lost += compare_estimates(truth, estimates, margin, near.as_flattened_mut());
-                open.as_flattened_mut().iter_mut().zip(near.as_flattened()).for_each(|(open, near)| *open |= near);
+                self.lost += compare_estimates(truth, estimates, margin, &mut near);
+                open.iter_mut().zip(near).for_each(|(open, near)| *open |= near);
             }
-            for (at, bits) in open.into_iter().enumerate() {
-                let mut bits = bits.iter().rev().fold(0, |bits, &part: &u16| bits << 16 | u64::from(part));
+            for (at, bits) in open.as_chunks::<4>().0.iter().enumerate() {
+                let mut bits = bits.iter().rev().fold(0, |bits, &part| bits << 16 | u64::from(part));
                 while bits != 0 {
                     let at = at * 64 + bits.trailing_zeros() as usize;
                     bits &= bits - 1;
@@ -129,8 +128,8 @@ impl<F: Fn(f32) -> u32> NullaryFnOnce for Count<'_, F> {
     }
 }
 
-/// Twice the sum over `estimates` of the truth scores below; `truth` is ascending and at most [`TABLE`]. Sets the bits of
-/// `open`, sixteen in each, of estimates that have a truth score within their margin, which may be on either side.
+/// Twice the sum over `estimates` of the truth scores below; `truth` is ascending and at most [`TABLE`]. Writes into `open`, a
+/// bit for each and sixteen to a number, which estimates have a truth score within their margin, which may be on either side.
 fn compare_estimates(truth: &[f32], estimates: &[f32], margin: Margin<'_>, open: &mut [u16]) -> u64 {
     #[cfg(target_arch = "x86_64")]
     if let Arch::V4(simd) = Arch::new() {

@@ -41,14 +41,6 @@ pub(crate) struct Piece<'a> {
     pub(crate) margin: Option<Margin<'a>>,
 }
 
-impl<'a> Piece<'a> {
-    /// The margin that leads from estimates to the smallest scores possible.
-    #[inline(always)]
-    pub(crate) fn downwards(&self) -> Option<Margin<'a>> {
-        self.margin.map(|margin| Margin { radius: -margin.radius, ..margin })
-    }
-}
-
 /// Which scores a visitor must know.
 pub(crate) struct Needs {
     /// Items of a row that are kept, with their scores.

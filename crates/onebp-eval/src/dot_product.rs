@@ -182,7 +182,7 @@ impl WithSimd for Product<'_> {
 }
 
 /// The scores of one user `[dim]` and single items, eight at a time: the additions of one score wait for each other. The
-/// rows of the next eight come from afar meanwhile.
+/// beginnings of the next eight rows come from afar meanwhile.
 struct Pairs<'a> {
     user: &'a [f32],
     dot: &'a DotProduct<'a>,

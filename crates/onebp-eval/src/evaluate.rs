@@ -56,7 +56,7 @@ impl Evaluation {
 /// For a test after validation, `seen` is train and validation together; for validation it is train alone.
 ///
 /// A report holds every metric asked for, but no `AUC` where no user has both a truth item and another candidate. Memory:
-/// 8 bytes a user and metric, and for each thread 4 bytes an item and cutoff and one block of users: 32 bytes for each
+/// 8 bytes a user and metric, and for each thread 4 bytes an item and cutoff and one block of users: 40 bytes for each
 /// user and rank of the longest list, 4 for each truth item, and what the scorer needs, for estimates as well.
 ///
 /// # Errors

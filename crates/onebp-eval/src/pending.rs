@@ -12,6 +12,11 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
+    /// With memory for so many.
+    pub(crate) fn with_capacity(items: usize) -> Self {
+        Self { items: Vec::with_capacity(items) }
+    }
+
     pub(crate) fn clear(&mut self) {
         self.items.clear();
     }
@@ -26,8 +31,7 @@ impl Pending {
         self.settle_first(many, scorer, user, each);
     }
 
-    /// Hands out all items in the order in which they came, with the scores that `scorer` has for
-    /// them and `user`.
+    /// Hands out all items in the order in which they came, with the scores that `scorer` has for them and `user`.
     pub(crate) fn settle(&mut self, scorer: &dyn Scorer, user: u32, each: impl FnMut(u32, f32)) {
         self.settle_first(self.items.len(), scorer, user, each);
     }

@@ -43,7 +43,7 @@ impl Ranking {
 ///
 /// `block` users are scored together; `None` takes a number that suits the number of users and threads, at most 1024 and
 /// 32 MiB of lists a thread. The result does not depend on it, nor on the number of threads. Memory beyond the result (8
-/// bytes an entry) is for each thread 32 bytes an entry of one block, and what the scorer needs, for estimates as well.
+/// bytes an entry) is for each thread 40 bytes an entry of one block, and what the scorer needs, for estimates as well.
 /// Scores of the result are those of the scorer, but +0.0 for both zeros.
 ///
 /// # Errors

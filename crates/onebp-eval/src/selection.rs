@@ -2,12 +2,12 @@
 //!
 //! Order: score descending, then item id ascending; -0.0 and +0.0 are equal. Candidates are read in ascending id, so one
 //! that ties with the k-th best so far comes after it and need not be kept: whatever is not above that threshold is
-//! skipped, 64 scores at a time. The others gather in a buffer of 2k; when it is full, a linear-time selection halves it
-//! and raises the threshold. For one user O(N + k log k) time and O(k) memory.
+//! skipped, 64 scores at a time. The others gather in a buffer of 2k; when it is full, a linear-time selection leaves the
+//! best k and raises the threshold. For one user O(N + k log k) time and O(k) memory.
 //!
 //! Where estimates are read, a score is known to lie between two numbers. What may be above the threshold is kept; a
 //! candidate whose larger number ranks below the k-th best of the smaller ones is none of the best. The scores of the few
-//! that remain are asked for at the end of the row, or when they would fill the buffer.
+//! that remain are asked for at the end of the row, or when they take more than three quarters of the buffer.
 //!
 //! The inner loops run over arrays of fixed length and have no branches, so that the compiler makes vector instructions of
 //! them, for the processor at hand.
@@ -28,8 +28,9 @@ pub(crate) struct Selection {
     k: usize,
     /// Less than 2k.
     kept: Vec<Candidate>,
-    /// Only what may be above it is kept: k candidates so far are not below it.
+    /// Only what may be above it is kept: k candidates, read or in the piece at hand, are not below it.
     threshold: f32,
+    /// Empty but while scores are asked for.
     pending: Pending,
 }
 
@@ -49,12 +50,13 @@ impl Candidate {
 impl Selection {
     /// For the best `k` of each row, `k` at least 1.
     pub(crate) fn new(k: usize) -> Self {
-        Self { k, kept: Vec::with_capacity(2 * k), threshold: EXCLUDED, pending: Pending::default() }
+        let (kept, pending) = (Vec::with_capacity(2 * k), Pending::with_capacity(2 * k));
+        Self { k, kept, threshold: EXCLUDED, pending }
     }
 
     /// Bytes that a selection of `k` allocates.
     pub(crate) fn bytes(k: usize) -> usize {
-        2 * k * size_of::<Candidate>()
+        2 * k * (size_of::<Candidate>() + size_of::<u32>())
     }
 
     /// Begins a new row.
@@ -81,7 +83,7 @@ impl Selection {
 
     /// Makes room in a full buffer, and raises the threshold.
     #[inline(never)]
-    fn halve(&mut self, scorer: &dyn Scorer, user: u32) {
+    fn make_room(&mut self, scorer: &dyn Scorer, user: u32) {
         self.narrow();
         if self.kept.len() > self.k + self.k / 2 {
             self.settle(scorer, user);
@@ -120,7 +122,7 @@ impl Selection {
             return EXCLUDED;
         }
         let mut largest = vec![[EXCLUDED; CHUNK]; classes];
-        let downwards = piece.downwards();
+        let downwards = piece.margin.map(|margin| Margin { radius: -margin.radius, ..margin });
         for (at, scores) in chunks.iter().enumerate() {
             let scores = raised(scores, downwards, at);
             for (largest, score) in largest[at % classes].iter_mut().zip(scores) {
@@ -150,7 +152,7 @@ impl Selection {
             if most > self.threshold {
                 self.kept.push(Candidate { least: key(least, item), most: key(most, item) });
                 if self.kept.len() == 2 * self.k {
-                    self.halve(scorer, piece.user);
+                    self.make_room(scorer, piece.user);
                 }
             }
         }
