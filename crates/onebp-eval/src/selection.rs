@@ -42,8 +42,8 @@ struct Candidate {
 }
 
 impl Candidate {
-    fn known(key: u64) -> Self {
-        Self { least: key, most: key }
+    fn is_known(&self) -> bool {
+        self.least == self.most
     }
 }
 
@@ -101,12 +101,12 @@ impl Selection {
     /// Asks for the scores of what is kept and not known.
     fn settle(&mut self, scorer: &dyn Scorer, user: u32) {
         let Self { kept, pending, .. } = self;
-        let open = |candidate: &Candidate| candidate.least != candidate.most;
-        kept.iter().filter(|candidate| open(candidate)).for_each(|candidate| pending.push(candidate.least as u32));
-        let mut candidates = kept.iter_mut().filter(|candidate| open(candidate));
+        kept.iter().filter(|candidate| !candidate.is_known()).for_each(|open| pending.push(open.least as u32));
+        let mut open = kept.iter_mut().filter(|candidate| !candidate.is_known());
         pending.settle(scorer, user, |item, score| {
-            if let Some(candidate) = candidates.next() {
-                *candidate = Candidate::known(key(score, item));
+            if let Some(candidate) = open.next() {
+                candidate.least = key(score, item);
+                candidate.most = candidate.least;
             }
         });
     }
