@@ -140,13 +140,11 @@ fn compare_estimates(truth: &[f32], estimates: &[f32], margin: Margin<'_>, open:
 
 fn compare_all_estimates(truth: &[f32], estimates: &[f32], margin: Margin<'_>, open: &mut [u16]) -> u64 {
     let mut sum = 0;
-    for (at, (&estimate, &weight)) in estimates.iter().zip(margin.weights).enumerate() {
-        let (low, high) = ((-margin.radius).mul_add(weight, estimate), margin.radius.mul_add(weight, estimate));
+    open.fill(0);
+    for (at, &estimate) in estimates.iter().enumerate() {
+        let (low, high) = margin.bounds(at, estimate);
         sum += 2 * below(estimate, truth);
         let within = truth.iter().any(|&truth| low <= truth && truth <= high);
-        if at % 16 == 0 {
-            open[at / 16] = 0;
-        }
         open[at / 16] |= u16::from(within) << (at % 16);
     }
     sum

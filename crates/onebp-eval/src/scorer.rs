@@ -22,6 +22,15 @@ pub struct Margin<'a> {
     pub weights: &'a [f32],
 }
 
+impl Margin<'_> {
+    /// The least and the most that the score of the item at `at` can be.
+    #[inline(always)]
+    pub fn bounds(&self, at: usize, estimate: f32) -> (f32, f32) {
+        let weight = self.weights[at];
+        ((-self.radius).mul_add(weight, estimate), self.radius.mul_add(weight, estimate))
+    }
+}
+
 /// Scores that are known up to a margin, for less work. Where a margin leaves open how a score compares with another, the
 /// scorer is asked for it: [`Scorer::pairs`]. So what is made of them is what the scores themselves would give.
 pub trait Screen: Sync {

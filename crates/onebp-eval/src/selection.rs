@@ -122,10 +122,9 @@ impl Selection {
             return EXCLUDED;
         }
         let mut largest = vec![[EXCLUDED; CHUNK]; classes];
-        let downwards = piece.margin.map(|margin| Margin { radius: -margin.radius, ..margin });
         for (at, scores) in chunks.iter().enumerate() {
-            let scores = raised(scores, downwards, at);
-            for (largest, score) in largest[at % classes].iter_mut().zip(scores) {
+            let least = ends(scores, piece.margin, Side::Least, at);
+            for (largest, score) in largest[at % classes].iter_mut().zip(least) {
                 *largest = if score > *largest { score } else { *largest };
             }
         }
@@ -137,17 +136,14 @@ impl Selection {
     /// Takes what may be above the threshold from the chunk `at` of a piece.
     #[inline(always)]
     fn take(&mut self, scores: &[f32; CHUNK], piece: &Piece<'_>, at: usize, scorer: &dyn Scorer) {
-        let mut above = above(&raised(scores, piece.margin, at), self.threshold);
+        let mut above = above(&ends(scores, piece.margin, Side::Most, at), self.threshold);
         while above != 0 {
             let place = above.trailing_zeros() as usize % CHUNK;
             above &= above - 1;
             let (item, score) = ((piece.first + at * CHUNK + place) as u32, scores[place]);
             let (least, most) = match piece.margin {
                 None => (score, score),
-                Some(Margin { radius, weights }) => {
-                    let weight = weights[at * CHUNK + place];
-                    ((-radius).mul_add(weight, score), radius.mul_add(weight, score))
-                }
+                Some(margin) => margin.bounds(at * CHUNK + place, score),
             };
             if most > self.threshold {
                 self.kept.push(Candidate { least: key(least, item), most: key(most, item) });
@@ -197,20 +193,31 @@ impl NullaryFnOnce for Find<'_> {
     }
 }
 
-/// The scores of the chunk `at` of a piece, each further up by its margin, if there is one.
+/// A side of a margin.
+#[derive(Clone, Copy)]
+enum Side {
+    Least,
+    Most,
+}
+
+/// What the scores of the chunk `at` of a piece are at least, or at most: these themselves where there is no margin.
 #[inline(always)]
-fn raised(scores: &[f32; CHUNK], margin: Option<Margin<'_>>, at: usize) -> [f32; CHUNK] {
-    let mut raised = *scores;
+fn ends(scores: &[f32; CHUNK], margin: Option<Margin<'_>>, side: Side, at: usize) -> [f32; CHUNK] {
+    let mut ends = *scores;
     if let Some(Margin { radius, weights }) = margin {
+        let radius = match side {
+            Side::Least => -radius,
+            Side::Most => radius,
+        };
         let weights = &weights[at * CHUNK..];
-        let raise = |(score, &weight): (&mut f32, &f32)| *score = radius.mul_add(weight, *score);
+        let shift = |(score, &weight): (&mut f32, &f32)| *score = radius.mul_add(weight, *score);
         match weights.first_chunk::<CHUNK>() {
             // Of a length that the compiler knows.
-            Some(weights) => raised.iter_mut().zip(weights).for_each(raise),
-            None => raised.iter_mut().zip(weights).for_each(raise),
+            Some(weights) => ends.iter_mut().zip(weights).for_each(shift),
+            None => ends.iter_mut().zip(weights).for_each(shift),
         }
     }
-    raised
+    ends
 }
 
 /// A bit for each of at most 64 chunks: whether a score is above the threshold.
